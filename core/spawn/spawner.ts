@@ -1,0 +1,55 @@
+/**
+ * What the pool asks of spawning: start a process for an app, and hold a running one. Interfaces only, so that the
+ * pool and its tests know nothing of supervisors, sockets or handshakes. Implemented in this room, called by the pool.
+ */
+import type { AppConfig } from '../config/app-config.js';
+
+/** Where an app process takes connections. */
+export type AppTarget = { readonly path: string } | { readonly host: '127.0.0.1'; readonly port: number };
+
+/** How a process ended: by exit code, or by the name of a signal. */
+export interface ExitReason {
+  readonly code?: number;
+  readonly signal?: string;
+  /** True when we had asked it to end. */
+  readonly expected: boolean;
+}
+
+/** What a loader tells about its process every few seconds. */
+export interface AppReport {
+  /** Event-loop utilisation, 0 to 1, since the report before. */
+  readonly elu?: number;
+  /** Bytes. */
+  readonly heapUsed?: number;
+}
+
+/** A process that is ready for requests. It outlives its sessions; the pool decides when it ends. */
+export interface AppProcessHandle {
+  readonly pid: number;
+  /** Names the process in the instance for as long as it lives. */
+  readonly key: string;
+  readonly target: AppTarget;
+  /** Sessions that the app can take at the same time; 0 = unlimited. */
+  readonly concurrency: number;
+  readonly startedAt: Date;
+  /** Resolves once, when the process has been reaped; never rejects. */
+  readonly exited: Promise<ExitReason>;
+  onReport(listener: (report: AppReport) => void): void;
+  /** Asks politely, by whatever the app understands: the control message, or SIGTERM where there is no loader. */
+  shutdown(): void;
+  /** @param group whether the whole process group is meant; a process that has ended is silently left alone */
+  signal(name: 'SIGTERM' | 'SIGKILL' | 'SIGABRT' | 'SIGINT', group: boolean): void;
+}
+
+/** A start that is under way. */
+export interface SpawnAttempt {
+  readonly id: number;
+  /** Rejects with a PassengerError that carries the journey: at a failed step, at the start timeout, or when canceled. */
+  readonly ready: Promise<AppProcessHandle>;
+  cancel(): void;
+}
+
+export interface Spawner {
+  /** @param generation the reload generation whose settings `config` belongs to; kept with the process for adoption */
+  spawn(config: AppConfig, generation: number): SpawnAttempt;
+}
