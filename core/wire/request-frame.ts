@@ -1,0 +1,107 @@
+/**
+ * Reads the payload of REQUEST and HELLO. It checks lengths and the combination of flags; what the settings block
+ * and the header block say is for config and the app.
+ */
+import { HELLO_MAGIC, REQUEST_FIXED, REQUEST_FLAG, WireError } from './frames.js';
+
+/** A request as the shim announced it. The two blocks are views with the life of the frame's payload. */
+export interface RequestFrame {
+  readonly flags: number;
+  readonly idHigh: number;
+  readonly idLow: number;
+  readonly hashHigh: number;
+  readonly hashLow: number;
+  /** 0 unless LENGTH_KNOWN. */
+  readonly contentLength: number;
+  readonly silenceMs: number;
+  /** Absent when SETTINGS_CACHED. */
+  readonly settings: Buffer | undefined;
+  readonly headerBlock: Buffer;
+}
+
+export interface HelloFrame {
+  readonly version: number;
+  readonly generation: number;
+  readonly tableHash: string;
+  readonly secret: Buffer;
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
+/** Lengths beyond this cannot be counted exactly in a number. */
+const MAX_HIGH_OF_LENGTH = 0x1fffff;
+
+export function decodeRequest(flags: number, payload: Buffer): RequestFrame {
+  const lengthHigh = payload.readUInt32BE(16);
+  const contentLength = lengthHigh * 0x100000000 + payload.readUInt32BE(20);
+  const settingsLength = payload.readUInt32BE(28);
+  const blockLength = payload.readUInt32BE(32);
+  if (REQUEST_FIXED + settingsLength + blockLength !== payload.length) {
+    throw new WireError('lengths in REQUEST do not add up');
+  }
+  const cached = (flags & REQUEST_FLAG.SETTINGS_CACHED) !== 0;
+  if (cached !== (settingsLength === 0)) throw new WireError('settings block and SETTINGS_CACHED disagree');
+  const known = (flags & REQUEST_FLAG.LENGTH_KNOWN) !== 0;
+  if (lengthHigh > MAX_HIGH_OF_LENGTH || (!known && contentLength !== 0)) {
+    throw new WireError('content length in REQUEST is not usable');
+  }
+  if ((flags & REQUEST_FLAG.NO_BODY) !== 0 && contentLength !== 0) {
+    throw new WireError('NO_BODY with a content length');
+  }
+  const end = payload.length;
+  if (blockLength < 4 || payload[end - 2] !== CR || payload[end - 1] !== LF || payload[end - 3] === LF) {
+    throw new WireError('header block does not end with one complete line');
+  }
+  const blockStart = REQUEST_FIXED + settingsLength;
+  return {
+    flags,
+    idHigh: payload.readUInt32BE(0),
+    idLow: payload.readUInt32BE(4),
+    hashHigh: payload.readUInt32BE(8),
+    hashLow: payload.readUInt32BE(12),
+    contentLength,
+    silenceMs: payload.readUInt32BE(24),
+    settings: cached ? undefined : payload.subarray(REQUEST_FIXED, blockStart),
+    headerBlock: payload.subarray(blockStart),
+  };
+}
+
+export function decodeHello(payload: Buffer): HelloFrame {
+  if (payload.toString('latin1', 0, 8) !== HELLO_MAGIC) throw new WireError('HELLO without its magic');
+  if (payload.readUInt16BE(10) !== 0) throw new WireError('reserved bytes set in HELLO');
+  return {
+    version: payload.readUInt16BE(8),
+    generation: payload.readUInt32BE(12),
+    tableHash: payload.toString('hex', 16, 24),
+    secret: payload.subarray(24, 56),
+  };
+}
+
+/** Exchange ids as logs print them. */
+export function exchangeIdText(high: number, low: number): string {
+  return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0');
+}
+
+const FNV_OFFSET_HIGH = 0xcbf29ce4;
+const FNV_OFFSET_LOW = 0x84222325;
+const FNV_PRIME_LOW = 0x1b3;
+
+/** The two halves of FNV-1a 64, in numbers: the prime is 2^40 + 0x1b3. */
+export function settingsHashHalves(block: Buffer): readonly [high: number, low: number] {
+  let high = FNV_OFFSET_HIGH;
+  let low = FNV_OFFSET_LOW;
+  for (const value of block) {
+    low = (low ^ value) >>> 0;
+    const product = low * FNV_PRIME_LOW;
+    const carry = Math.floor(product / 0x100000000);
+    high = (Math.imul(high, FNV_PRIME_LOW) + carry + (low << 8)) >>> 0;
+    low = product >>> 0;
+  }
+  return [high, low];
+}
+
+/** FNV-1a 64 of a settings block. */
+export function settingsHash(block: Buffer): bigint {
+  const [high, low] = settingsHashHalves(block);
+  return (BigInt(high) << 32n) | BigInt(low);
+}
