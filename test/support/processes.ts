@@ -1,0 +1,87 @@
+/** What /proc says about processes: who descends from whom, and who is still there. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+export interface ProcessInfo {
+  readonly pid: number;
+  readonly parent: number;
+  readonly session: number;
+  /** In ticks since boot: with the pid it names one process for good. */
+  readonly startTime: number;
+  /** Effective uid. */
+  readonly uid: number;
+  readonly title: string;
+  /** Empty where we may not know. */
+  readonly cwd: string;
+}
+
+function readCwd(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return ''; // another user's process, or gone
+  }
+}
+
+/** One process, or undefined when it is gone or only waits to be reaped. */
+export function processInfo(pid: number): ProcessInfo | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      .replace(/\0+$/, '')
+      .replaceAll('\0', ' ')
+      .trim();
+    return {
+      pid,
+      parent: Number(fields[1]),
+      session: Number(fields[3]),
+      startTime: Number(fields[19]),
+      uid: Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? -1),
+      title,
+      cwd: readCwd(pid),
+    };
+  } catch {
+    return undefined; // ended while we looked
+  }
+}
+
+export function allProcesses(): ProcessInfo[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => processInfo(Number(name)))
+    .filter((info) => info !== undefined);
+}
+
+/** `root`, its descendants, and everything in the sessions that they lead. */
+export function familyOf(root: number): ProcessInfo[] {
+  const all = allProcesses();
+  const family = new Set([root]);
+  for (let before = 0; before !== family.size;) {
+    before = family.size;
+    for (const { pid, parent, session } of all) {
+      if (family.has(parent) || family.has(session)) family.add(pid);
+    }
+  }
+  return all.filter(({ pid }) => family.has(pid));
+}
+
+export function stillRuns(info: ProcessInfo): boolean {
+  return processInfo(info.pid)?.startTime === info.startTime;
+}
+
+/** What the descriptors of a process point to, for example `socket:[123]` or a path; empty when it is gone. */
+export function descriptorsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return ''; // closed meanwhile
+      }
+    });
+  } catch {
+    return [];
+  }
+}
