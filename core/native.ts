@@ -1,0 +1,313 @@
+/**
+ * The typed face of the native addon: the system calls that Node lacks. The only importer of the addon; the
+ * functions add no behaviour of their own. Called by the supervisor, the core and (lookups only) the commands.
+ * Failing calls throw a NativeError with `errno`; whoever can run into a slow disk or directory service gets a
+ * callback from a thread of its own instead.
+ */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups, complete: they replace ours. */
+  readonly groups: readonly number[];
+}
+
+export interface NativeSpawnPlan {
+  readonly file: string;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  /** Entered after the identity switch, with the rights of the target user. */
+  readonly cwd: string;
+  /** undefined: keep ours (a supervisor without root). */
+  readonly identity: Identity | undefined;
+  readonly umask: number;
+  /** `fds[i]` becomes the child's descriptor i; all others are closed. */
+  readonly fds: readonly number[];
+  /** Adds `LISTEN_PID=<pid of the child>` to the environment. */
+  readonly listenPid: boolean;
+  /** Signal for the child when the thread that called spawnProcess ends; 0 for none. */
+  readonly deathSignal: number;
+  readonly oomScoreAdj: number | undefined;
+  /** A file that must be readable for the user just before exec; empty for none. */
+  readonly mustRead: string;
+}
+
+/** The directory or file that the target user could not get through. */
+export interface Obstacle {
+  readonly path: string;
+  /** st_mode; 0 when it could not be examined. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface SpawnFailure {
+  /** Plain words: `chdir`, `setgroups`, `exec`, … */
+  readonly step: string;
+  readonly errno: number;
+  readonly obstacle: Obstacle | undefined;
+}
+
+export interface SpawnedChild {
+  readonly pid: number;
+  readonly pidfd: number;
+}
+
+export interface UserFacts {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  readonly shell: string;
+}
+
+export interface GroupFacts {
+  readonly name: string;
+  readonly gid: number;
+}
+
+/** What stands below an app root; of the thing itself, not of what a symlink points to. */
+export interface StatFacts {
+  /** 0, or why there are no facts about the file (ENOENT, ELOOP, EXDEV, …). */
+  readonly errno: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeNs: bigint;
+  readonly inode: bigint;
+  /** The same for the root: 0 when it could be opened. */
+  readonly rootErrno: number;
+  readonly rootUid: number;
+  readonly rootGid: number;
+  readonly rootMode: number;
+  /** The root's path without symlinks, empty when it could not be opened. */
+  readonly rootPath: string;
+}
+
+export interface ExitFacts {
+  readonly code?: number;
+  readonly signal?: number;
+}
+
+export interface Receiver {
+  /** Stops reading. The descriptor stays open; it may be closed after this returns. */
+  close(): void;
+}
+
+/** How the addon's failures look: an Error with the number of the system. */
+export interface NativeError extends Error {
+  readonly errno: number;
+  readonly syscall: string;
+}
+
+interface Addon {
+  spawnProcess(plan: NativeSpawnPlan, done: (failure: SpawnFailure | undefined) => void): SpawnedChild;
+  signalProcess(pidfd: number, signal: number): void;
+  signalGroup(pid: number, signal: number): void;
+  peekExit(pid: number): boolean;
+  reap(pid: number): ExitFacts | undefined;
+  listenUnix(path: string, options: ListenOptions): number;
+  socketPair(type: 'stream' | 'seqpacket'): [number, number];
+  pipe(): [number, number];
+  closeFd(fd: number): void;
+  setCloexec(fd: number, on: boolean): void;
+  duplicateTo(from: number, to: number): void;
+  receiveRecords(
+    fd: number,
+    maxBytes: number,
+    onRecord: (bytes: Buffer, fds: number[]) => void,
+    onEnd: (errno: number) => void,
+  ): Receiver;
+  sendRecord(fd: number, bytes: Buffer, fds: readonly number[]): boolean;
+  peerCredentials(fd: number): PeerCredentials;
+  lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
+  lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
+  groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
+  statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void;
+  setDumpable(on: boolean): void;
+  setDeathSignal(signal: number): void;
+  syslog(priority: number, facility: number, tag: string, text: string): void;
+}
+
+export interface ListenOptions {
+  readonly backlog: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
+function addonPath(): string {
+  const file = path.join('native', 'build', 'Release', 'passenger_native.node');
+  // From core/ (run by tsx) the package is one step up, from dist/core two.
+  const places = [path.join(__dirname, '..', file), path.join(__dirname, '..', '..', file)];
+  const found = places.find((place) => existsSync(place));
+  if (found === undefined) {
+    throw new Error(`the native addon is missing: ${places.join(' or ')} (npm run build:native)`);
+  }
+  return found;
+}
+
+let loaded: Addon | undefined;
+
+function addon(): Addon {
+  if (loaded === undefined) {
+    const holder = { exports: {} as unknown };
+    process.dlopen(holder, addonPath());
+    loaded = holder.exports as Addon;
+  }
+  return loaded;
+}
+
+/** Loads the addon now instead of at the first call; throws when it is missing. */
+export function loadNative(): void {
+  addon();
+}
+
+/**
+ * Forks and executes. Returns as soon as the child exists; `done` hears, once, whether exec succeeded (undefined) or
+ * which step failed. The child is to be reaped in both cases. The caller keeps its descriptors, also `pidfd`.
+ */
+export function spawnProcess(
+  plan: NativeSpawnPlan,
+  done: (failure: SpawnFailure | undefined) => void,
+): SpawnedChild {
+  return addon().spawnProcess(plan, done);
+}
+
+/** Throws ESRCH when the process has been reaped. */
+export function signalProcess(pidfd: number, signal: number): void {
+  addon().signalProcess(pidfd, signal);
+}
+
+/** Signals the process group of a child of ours. Only while its leader is unreaped: later the number may be another's. */
+export function signalGroup(pid: number, signal: number): void {
+  addon().signalGroup(pid, signal);
+}
+
+/** Whether the child has ended; it stays a zombie until `reap`. */
+export function peekExit(pid: number): boolean {
+  return addon().peekExit(pid);
+}
+
+/** Takes the exit status; undefined when the child still runs. */
+export function reap(pid: number): ExitFacts | undefined {
+  return addon().reap(pid);
+}
+
+/** Binds and listens on a fresh socket file with exactly this owner and mode. EADDRINUSE when something is there. */
+export function listenUnix(socketPath: string, options: ListenOptions): number {
+  return addon().listenUnix(socketPath, options);
+}
+
+/** All descriptors that are made here are close-on-exec. */
+export function socketPair(type: 'stream' | 'seqpacket'): [number, number] {
+  return addon().socketPair(type);
+}
+
+/** [read end, write end] */
+export function pipe(): [number, number] {
+  return addon().pipe();
+}
+
+export function closeFd(fd: number): void {
+  addon().closeFd(fd);
+}
+
+export function setCloexec(fd: number, on: boolean): void {
+  addon().setCloexec(fd, on);
+}
+
+/** dup2, without close-on-exec. */
+export function duplicateTo(from: number, to: number): void {
+  addon().duplicateTo(from, to);
+}
+
+/**
+ * Reads from a Unix socket on a thread: one call of `onRecord` for each record of a seqpacket socket, or for each
+ * piece of a stream. The receiver of the call owns the descriptors. `onEnd` is the last call (errno 0: end of file).
+ */
+export function receiveRecords(
+  fd: number,
+  maxBytes: number,
+  onRecord: (bytes: Buffer, fds: number[]) => void,
+  onEnd: (errno: number) => void,
+): Receiver {
+  return addon().receiveRecords(fd, maxBytes, onRecord, onEnd);
+}
+
+/**
+ * Sends a whole record with duplicates of `fds` and never blocks: false when the socket is full and nothing was
+ * sent. Throws (EPIPE, EMSGSIZE, …) when it can never be sent.
+ */
+export function sendRecord(fd: number, bytes: Buffer, fds: readonly number[] = []): boolean {
+  return addon().sendRecord(fd, bytes, fds);
+}
+
+export function peerCredentials(fd: number): PeerCredentials {
+  return addon().peerCredentials(fd);
+}
+
+export function lookupUser(name: string): UserFacts | undefined {
+  return addon().lookupUser(name);
+}
+
+export function lookupUid(uid: number): UserFacts | undefined {
+  return addon().lookupUser(uid);
+}
+
+export function lookupGroup(name: string): GroupFacts | undefined {
+  return addon().lookupGroup(name);
+}
+
+export function lookupGid(gid: number): GroupFacts | undefined {
+  return addon().lookupGroup(gid);
+}
+
+/** The groups of a user as the system would give them at a login, `gid` included. */
+export function groupList(user: string, gid: number): number[] {
+  return addon().groupList(user, gid);
+}
+
+/** The same three on a thread: a directory service may be slow. A number is looked up as uid or gid. */
+export function findUser(who: string | number): Promise<UserFacts | undefined> {
+  return new Promise((resolve) => addon().lookupUser(who, resolve));
+}
+
+export function findGroup(who: string | number): Promise<GroupFacts | undefined> {
+  return new Promise((resolve) => addon().lookupGroup(who, resolve));
+}
+
+export function findGroupList(user: string, gid: number): Promise<number[]> {
+  return new Promise((resolve) => addon().groupList(user, gid, resolve));
+}
+
+/**
+ * Facts about `relative` below `root`, on a thread. The root may be reached through symlinks; below it no symlink may
+ * leave it, and the last component is not followed. An empty `relative` asks for the root itself.
+ */
+export function statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void {
+  addon().statBeneath(root, relative, done);
+}
+
+/** Off: processes of the same uid can neither trace this one nor read its memory or environment. */
+export function setDumpable(on: boolean): void {
+  addon().setDumpable(on);
+}
+
+/** The signal that this process gets when its parent ends; lost at exec of a set-uid program only. */
+export function setDeathSignal(signal: number): void {
+  addon().setDeathSignal(signal);
+}
+
+/** One line to the system's log; priority and facility are the numbers of <syslog.h> (facility 8 × n). */
+export function syslog(priority: number, facility: number, tag: string, text: string): void {
+  addon().syslog(priority, facility, tag, text);
+}
