@@ -1,4 +1,102 @@
 /** PSG5xxx: routing and pool. */
 import type { ErrorRow } from '../error-row.js';
 
-export const POOL_ERRORS = {} as const satisfies Record<string, ErrorRow>;
+export const POOL_ERRORS = {
+  PSG5001: {
+    severity: 'warn',
+    message: 'request refused because the waiting list of its app is full',
+    status: 503,
+    safe: 'This website is under heavy load. Please try again in a moment.',
+    cause: 'As many requests as PassengerMaxRequestQueueSize allows wait for a process of this app.',
+    outcome: 'The request is answered with 503; those that wait keep their place.',
+    action: 'Look for slow requests, allow more processes, or raise PassengerMaxRequestQueueSize.',
+  },
+  PSG5002: {
+    severity: 'warn',
+    message: 'request waited too long for a process of its app',
+    status: 503,
+    safe: 'This website is under heavy load. Please try again in a moment.',
+    cause: 'No process of the app became free in time, or the pool is full and no other app could make room.',
+    outcome: 'The request is answered with 503.',
+    action: 'Look for slow requests, raise PassengerMaxPoolSize, or allow more processes for this app.',
+  },
+  PSG5003: {
+    severity: 'error',
+    message: 'app could not be started',
+    cause:
+      'The start failed at the step that the fields name; the message with the number in `error` says why.',
+    outcome: 'Requests get the same error until the pause is over; then the app is started again.',
+    action: 'Mend the app. Touching tmp/restart.txt ends the pause at once.',
+  },
+  PSG5004: {
+    severity: 'error',
+    message: 'starting an app failed unexpectedly',
+    status: 500,
+    safe: 'The application could not be started.',
+    cause: 'An error without a number came out of the code that starts processes.',
+    outcome: 'Treated as a failed start.',
+    action: 'Report it with the line from the log.',
+  },
+  PSG5005: {
+    severity: 'warn',
+    message: 'app process ended unexpectedly',
+    cause: 'The app exited by itself, crashed, or was killed by somebody else.',
+    outcome: 'It is replaced at once; one that keeps ending soon after its start, after growing pauses.',
+    action: 'Look for the reason in the output of the app just before this line.',
+  },
+  PSG5006: {
+    severity: 'error',
+    message: 'app keeps ending soon after its start',
+    status: 503,
+    safe: 'The application is not available at the moment. Please try again shortly.',
+    cause: 'Several processes of the app became ready and ended within half a minute.',
+    outcome: 'Requests are answered with 503 until the pause is over; then the app is started again.',
+    action: 'Look for the reason in the output of the app. Touching tmp/restart.txt ends the pause at once.',
+  },
+  PSG5007: {
+    severity: 'warn',
+    message: 'old app process did not finish its requests in time',
+    cause: 'A process that was replaced still held requests when PassengerDrainTimeout had passed.',
+    outcome: 'It is stopped; its requests are broken off visibly.',
+    action: 'Raise PassengerDrainTimeout if such requests are meant to take long.',
+  },
+  PSG5008: {
+    severity: 'warn',
+    message: 'app process did not exit when asked and is killed',
+    cause: 'It neither followed the request to exit nor SIGTERM within PassengerShutdownTimeout.',
+    outcome: 'Its process group gets SIGKILL.',
+    action: 'Make the app exit on SIGTERM, or raise PassengerShutdownTimeout.',
+  },
+  PSG5009: {
+    severity: 'warn',
+    message: 'restart files cannot be looked at',
+    cause:
+      'The look at restart.txt failed or was not answered in time (file system that hangs, symbolic link, rights).',
+    outcome: 'Requests go on with the running code; the next look is made as usual.',
+    action: 'Check PassengerRestartDir and the file system below it.',
+  },
+  PSG5010: {
+    severity: 'notice',
+    message: 'request refused because the server is stopping',
+    status: 503,
+    safe: 'The server is about to stop. Please try again in a moment.',
+    cause: 'Apache was told to stop.',
+    outcome: 'The request is answered with 503.',
+    action: 'None.',
+  },
+  PSG5011: {
+    severity: 'warn',
+    message: 'app process takes no connections and is replaced',
+    cause: 'A connection to the socket of the process was refused: the app has closed it.',
+    outcome: 'The process finishes its open requests and is stopped; another one takes its place.',
+    action: 'Look for code in the app that closes its server.',
+  },
+  PSG5012: {
+    severity: 'warn',
+    message: 'app processes are still there after the deadline of the stop',
+    cause:
+      'They did not end although they were killed (for example, waiting for a dead network file system).',
+    outcome: 'The server goes on stopping without waiting for them.',
+    action: 'Check the processes that the fields name.',
+  },
+} as const satisfies Record<string, ErrorRow>;
