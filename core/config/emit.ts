@@ -4,11 +4,19 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { errorsReference } from './emit-errors.js';
+import { allDirectivesExample } from './emit-example.js';
 import { directivesHeader } from './emit-header.js';
+import { directivesReference } from './emit-reference.js';
 
 /** Path below the top directory, and what stands in the file. */
 export function generatedFiles(): ReadonlyMap<string, string> {
-  return new Map([['apache-module/directives.gen.h', directivesHeader()]]);
+  return new Map([
+    ['apache-module/directives.gen.h', directivesHeader()],
+    ['conf-examples/DIRECTIVES.md', directivesReference()],
+    ['conf-examples/all-directives.conf', allDirectivesExample()],
+    ['conf-examples/ERRORS.md', errorsReference()],
+  ]);
 }
 
 function emit(top: string): void {
