@@ -3,7 +3,7 @@ import eslint from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'native/build/', 'apache-module/', 'node_modules/', 'test/apps/'] },
+  { ignores: ['dist/', 'native/build/', 'apache-module/', 'node_modules/', 'test/apps/', 'conf-examples/'] },
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -30,7 +30,8 @@ export function makeTemporaryDirectory(prefix: string): string {
   return directory;
 }
 
-function canRead(account: Account, files: readonly string[]): boolean {
+/** Whether `account` can read all of `files`. */
+export function canRead(account: Account, files: readonly string[]): boolean {
   const tests = files.flatMap((file, index) => [...(index === 0 ? [] : ['-a']), '-r', file]);
   const { uid, gid } = account;
   return spawnSync('/usr/bin/test', tests, { uid, gid, cwd: '/', stdio: 'ignore' }).status === 0;
@@ -76,6 +77,6 @@ export function readableRoot(root: string, target: string, account: Account | un
 }
 
 /** A copy keeps the modes of a checkout, which may have been made under umask 077. */
-function openForReading(directory: string): void {
+export function openForReading(directory: string): void {
   spawnSync('chmod', ['-R', 'a+rX', directory], { stdio: 'ignore' });
 }

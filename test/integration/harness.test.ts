@@ -52,7 +52,7 @@ test('the audit complains about log lines that nobody declared', async () => {
   }
 });
 
-test('the audit finds and ends a process that an app left behind', { timeoutMs: 60_000 }, async () => {
+test('the audit finds and ends a process that an app left behind', { timeout: 60_000 }, async () => {
   const current = openTest('left behind');
   try {
     const app = await copyApp('hello');
