@@ -2,7 +2,8 @@
 /**
  * Finds the startup file of an app that Passenger's own rules do not know: run as the app's user, with the app root as
  * working directory. Answers with one line of JSON on descriptor 4 and ends; it executes nothing of the app.
- * Order: package.json's "main", its start script of the form `node [flags] FILE`, server.js, index.js.
+ * Order: app.js (it may have gone unseen where the type was configured), a Meteor bundle's main.js, package.json's
+ * "main", its start script of the form `node [flags] FILE`, server.js, index.js.
  */
 const fs = require('node:fs');
 const path = require('node:path');
@@ -79,6 +80,8 @@ function resolveBeneath(name) {
 }
 
 function detect() {
+  if (isFile('app.js')) return 'app.js';
+  if (isFile('star.json') && isFile('main.js')) return 'main.js';
   const { main, scripts } = readPackage();
   const start = typeof scripts === 'object' && scripts !== null ? scripts.start : undefined;
   for (const name of [main, fileOfScript(start), 'server.js', 'index.js']) {

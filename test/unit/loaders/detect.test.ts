@@ -43,6 +43,8 @@ function app(t: TestContext, files: readonly string[], packageJson?: unknown): s
 const start = (script: unknown): unknown => ({ scripts: { start: script } });
 
 const FOUND: readonly { files: string[]; json: unknown; expect: string }[] = [
+  { files: ['app.js', 'x.js'], json: { main: 'x.js' }, expect: 'app.js' },
+  { files: ['star.json', 'main.js', 'index.js'], json: {}, expect: 'main.js' },
   { files: ['lib/main.js'], json: { main: 'lib/main.js' }, expect: 'lib/main.js' },
   { files: ['lib/main.js'], json: { main: './lib/main' }, expect: 'lib/main.js' },
   { files: ['lib/index.js'], json: { main: 'lib' }, expect: 'lib/index.js' },

@@ -1,0 +1,3 @@
+// An app that lives and never listens.
+console.log('silent lives');
+setInterval(() => undefined, 1000);
