@@ -1,0 +1,85 @@
+/** tmp/restart.txt brings new code without a failed request. */
+import assert from 'node:assert/strict';
+import { utimesSync, writeFileSync, unlinkSync, mkdirSync, rmSync } from 'node:fs';
+import { giveTo } from '../support/apps.js';
+import { eventually } from '../support/eventually.js';
+import { Load, ask } from './client.js';
+import { appPids, rule } from './kit.js';
+
+const NOW = { server: 'PassengerStatThrottleRate 0' };
+
+function deploy(app: string, version: string): void {
+  writeFileSync(`${app}/version.txt`, version);
+  writeFileSync(`${app}/tmp/restart.txt`, '');
+  giveTo(`${app}/tmp/restart.txt`, 'psgapp1');
+}
+
+rule('touching restart.txt: the very next request runs the new code', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  const version = async (): Promise<string> => (await ask(apache.port, 'a.test', '/version')).text;
+  assert.equal(await version(), '1');
+  deploy(app, '2');
+  assert.equal(await version(), '2');
+  assert.equal(await version(), '2');
+  const pid = (await ask(apache.port, 'a.test', '/pid')).text;
+  assert.equal((await ask(apache.port, 'a.test', '/pid')).text, pid, 'one restart, not one for each request');
+  deploy(app, '3');
+  assert.equal(await version(), '3');
+});
+
+rule('an older time of restart.txt counts as well, its removal does not', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  deploy(app, '1');
+  const pid = async (): Promise<string> => (await ask(apache.port, 'a.test', '/pid')).text;
+  const first = await pid();
+  assert.equal(await pid(), first);
+  utimesSync(`${app}/tmp/restart.txt`, 1000, 1000);
+  const second = await pid();
+  assert.notEqual(second, first);
+  unlinkSync(`${app}/tmp/restart.txt`);
+  assert.equal(await pid(), second);
+});
+
+rule('PassengerRestartDir names another place', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', 'PassengerRestartDir deploy', NOW);
+  mkdirSync(`${app}/deploy`);
+  const before = (await ask(apache.port, 'a.test', '/pid')).text;
+  writeFileSync(`${app}/deploy/restart.txt`, '');
+  assert.notEqual((await ask(apache.port, 'a.test', '/pid')).text, before);
+});
+
+rule('always_restart.txt restarts for each request', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  await ask(apache.port, 'a.test', '/pid');
+  writeFileSync(`${app}/tmp/always_restart.txt`, '');
+  const pids = new Set<string>();
+  for (let turn = 0; turn < 3; turn += 1) pids.add((await ask(apache.port, 'a.test', '/pid')).text);
+  assert.equal(pids.size, 3);
+  rmSync(`${app}/tmp/always_restart.txt`);
+});
+
+rule('restarts under load fail no request', { timeoutMs: 120_000 }, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  await ask(apache.port, 'a.test', '/');
+  const load = new Load(apache.port, 'a.test', '/slow?ms=20', 8);
+  for (const version of ['2', '3', '4']) {
+    deploy(app, version);
+    await eventually(15_000, `version ${version} serves`, async () => {
+      return (await ask(apache.port, 'a.test', '/version')).text === version;
+    });
+  }
+  const result = await load.stop();
+  assert.deepEqual(result.failures, []);
+  assert.ok(result.requests > 50);
+  await eventually(15_000, 'only the newest process is left', () => appPids(apache, app).length === 1);
+});
+
+rule('requests that run during a restart finish on the old process', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  const old = (await ask(apache.port, 'a.test', '/pid')).text;
+  const slow = ask(apache.port, 'a.test', '/slow?ms=2000');
+  await new Promise((turn) => setTimeout(turn, 200));
+  deploy(app, '2');
+  assert.equal((await ask(apache.port, 'a.test', '/version')).text, '2');
+  assert.equal((await slow).text, `slow ${old} 1`);
+});
