@@ -166,6 +166,20 @@ function addon(): Addon {
   return loaded;
 }
 
+/**
+ * Node 20 only warns about an exception in a callback of an addon's thread; thrown again from a turn of our own it
+ * reaches `uncaughtException` like any other.
+ */
+function loudly(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    setImmediate(() => {
+      throw error;
+    });
+  }
+}
+
 /** Loads the addon now instead of at the first call; throws when it is missing. */
 export function loadNative(): void {
   addon();
@@ -179,7 +193,7 @@ export function spawnProcess(
   plan: NativeSpawnPlan,
   done: (failure: SpawnFailure | undefined) => void,
 ): SpawnedChild {
-  return addon().spawnProcess(plan, done);
+  return addon().spawnProcess(plan, (failure) => loudly(() => done(failure)));
 }
 
 /** Throws ESRCH when the process has been reaped. */
@@ -240,7 +254,12 @@ export function receiveRecords(
   onRecord: (bytes: Buffer, fds: number[]) => void,
   onEnd: (errno: number) => void,
 ): Receiver {
-  return addon().receiveRecords(fd, maxBytes, onRecord, onEnd);
+  return addon().receiveRecords(
+    fd,
+    maxBytes,
+    (bytes, fds) => loudly(() => onRecord(bytes, fds)),
+    (errno) => loudly(() => onEnd(errno)),
+  );
 }
 
 /**
@@ -294,7 +313,7 @@ export function findGroupList(user: string, gid: number): Promise<number[]> {
  * leave it, and the last component is not followed. An empty `relative` asks for the root itself.
  */
 export function statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void {
-  addon().statBeneath(root, relative, done);
+  addon().statBeneath(root, relative, (facts) => loudly(() => done(facts)));
 }
 
 /** Off: processes of the same uid can neither trace this one nor read its memory or environment. */

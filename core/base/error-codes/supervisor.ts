@@ -178,14 +178,6 @@ export const SUPERVISOR_ERRORS = {
   },
   PSG7024: {
     severity: 'error',
-    message: 'login shell of the user cannot load an environment',
-    ...START_FAILED,
-    cause: 'PassengerLoadShellEnvvars is on and the shell of the user is none of bash, zsh, ksh, sh, dash.',
-    outcome: 'The app is not started.',
-    action: "Change the user's shell, or set PassengerLoadShellEnvvars Off.",
-  },
-  PSG7025: {
-    severity: 'error',
     message: 'configuration from Apache cannot be used',
     cause: 'A reload would move the instance directory or change the identity of the core.',
     outcome: 'The reload is refused; the old configuration stays.',

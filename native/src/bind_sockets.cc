@@ -1,0 +1,97 @@
+// JavaScript's view of sockets.h and of descriptors.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "sockets.h"
+#include "thread.h"
+
+namespace passenger {
+namespace {
+
+int number(const Napi::Value& value) { return value.As<Napi::Number>().Int32Value(); }
+
+Napi::Value both(Napi::Env env, const int (&pair)[2]) {
+  auto result = Napi::Array::New(env, 2);
+  result.Set(0u, Napi::Number::New(env, pair[0]));
+  result.Set(1u, Napi::Number::New(env, pair[1]));
+  return result;
+}
+
+Napi::Value listen_on(const Napi::CallbackInfo& info) {
+  const auto options = info[1].As<Napi::Object>();
+  const auto option = [&](const char* name) { return options.Get(name).As<Napi::Number>().Uint32Value(); };
+  const int fd = listen_unix(info[0].As<Napi::String>(), static_cast<int>(option("backlog")), option("uid"),
+                             option("gid"), option("mode"));
+  if (fd < 0) throw_errno(info.Env(), errno, "listen");
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value make_pair(const Napi::CallbackInfo& info) {
+  const std::string type = info[0].As<Napi::String>();
+  int pair[2];
+  const int kind = type == "seqpacket" ? SOCK_SEQPACKET : SOCK_STREAM;
+  if (socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, pair) != 0) throw_errno(info.Env(), errno, "socketpair");
+  return both(info.Env(), pair);
+}
+
+Napi::Value make_pipe(const Napi::CallbackInfo& info) {
+  int pair[2];
+  if (pipe2(pair, O_CLOEXEC) != 0) throw_errno(info.Env(), errno, "pipe");
+  return both(info.Env(), pair);
+}
+
+void close_fd(const Napi::CallbackInfo& info) {
+  if (close(number(info[0])) != 0 && errno != EINTR) throw_errno(info.Env(), errno, "close");
+}
+
+void set_cloexec(const Napi::CallbackInfo& info) {
+  const int flag = info[1].As<Napi::Boolean>().Value() ? FD_CLOEXEC : 0;
+  if (fcntl(number(info[0]), F_SETFD, flag) != 0) throw_errno(info.Env(), errno, "fcntl");
+}
+
+void duplicate_to(const Napi::CallbackInfo& info) {
+  if (dup2(number(info[0]), number(info[1])) < 0) throw_errno(info.Env(), errno, "dup2");
+}
+
+Napi::Value send_one(const Napi::CallbackInfo& info) {
+  const auto bytes = info[1].As<Napi::Buffer<char>>();
+  std::vector<int> fds;
+  if (info[2].IsArray()) {
+    const auto list = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); i++) fds.push_back(number(list.Get(i)));
+  }
+  const int sent = send_record(number(info[0]), bytes.Data(), bytes.Length(), fds);
+  if (sent < 0) throw_errno(info.Env(), errno, "sendmsg");
+  return Napi::Boolean::New(info.Env(), sent == 1);
+}
+
+Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
+  ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(number(info[0]), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    throw_errno(info.Env(), errno, "getsockopt");
+  }
+  auto result = Napi::Object::New(info.Env());
+  result.Set("pid", Napi::Number::New(info.Env(), peer.pid));
+  result.Set("uid", Napi::Number::New(info.Env(), peer.uid));
+  result.Set("gid", Napi::Number::New(info.Env(), peer.gid));
+  return result;
+}
+
+}  // namespace
+
+void bind_sockets(Napi::Env env, Napi::Object exports) {
+  exports.Set("listenUnix", Napi::Function::New(env, listen_on));
+  exports.Set("socketPair", Napi::Function::New(env, make_pair));
+  exports.Set("pipe", Napi::Function::New(env, make_pipe));
+  exports.Set("closeFd", Napi::Function::New(env, close_fd));
+  exports.Set("setCloexec", Napi::Function::New(env, set_cloexec));
+  exports.Set("duplicateTo", Napi::Function::New(env, duplicate_to));
+  exports.Set("sendRecord", Napi::Function::New(env, send_one));
+  exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
+}
+
+}  // namespace passenger
