@@ -43,7 +43,7 @@ interface IntKind {
   readonly max: number;
   readonly unit?: 's' | 'MB' | 'bytes' | '%';
 }
-/** `path` is absolute, or relative to httpd's ServerRoot; everything else is a `string`. Empty means none. */
+/** A `path` is absolute; what is relative to the app root is a `string`. Empty means none. */
 interface TextKind {
   readonly kind: 'string' | 'path';
   readonly default: string;

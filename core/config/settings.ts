@@ -36,13 +36,17 @@ export class ExplicitValues {
   readonly #values = new Map<string, Value>();
 
   /**
-   * Takes one line: replaces a single value, adds to a set.
+   * Takes one line: replaces a single value, adds to a set. The Apache module joins the values of a set by line
+   * ends, which no value can hold.
    * @throws PassengerError PSG2002
    */
   add(row: SettingRow, text: string): void {
-    const value = parseValue(row, text);
-    if (!isSet(row)) this.#values.set(row.key, value);
-    else this.#values.set(row.key, Object.freeze([...this.#elements(row.key), String(value)]));
+    if (!isSet(row)) {
+      this.#values.set(row.key, parseValue(row, text));
+      return;
+    }
+    const added = text.split('\n').map((line) => String(parseValue(row, line)));
+    this.#values.set(row.key, Object.freeze([...this.#elements(row.key), ...added]));
   }
 
   #elements(key: string): readonly string[] {

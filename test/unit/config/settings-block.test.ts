@@ -80,6 +80,13 @@ test('an ignored directive is accepted without an effect, whatever its value', (
   assert.deepEqual(ruby, plain);
 });
 
+test('the values of a set may come in one entry, joined by line ends', () => {
+  const { app } = decodeSettingsBlock(
+    encodeSettingsBlock({ appRoot: '/a', directives: [['PassengerBaseURI', '/b\n/a']] }),
+  );
+  assert.deepEqual(app.settings.baseUri, ['/b', '/a']);
+});
+
 test('a set may be given more than once', () => {
   const lines: [string, string][] = [
     ['PassengerBaseURI', '/b'],
