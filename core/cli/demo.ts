@@ -3,7 +3,7 @@
  * Everything lives in one temporary directory, which is removed at the end. `--check` requests each page, says what came
  * and ends; `--tail` follows the error log. Not a part of an installation: administrators configure their own Apache.
  */
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,7 +13,7 @@ import { accountNamed, appOwners } from './accounts.js';
 import { followFile } from './follow-file.js';
 import { MODULE_FILE, ROOT } from './installation.js';
 import { freePort, isRunning, PrivateApache, type Account } from './private-apache.js';
-import { makeTemporaryDirectory, readableRoot } from './staged-root.js';
+import { makeTemporaryDirectory, openForReading, readableRoot } from './staged-root.js';
 
 const APPS = ['hello', 'notes'] as const;
 const PREFERRED_PORT = 8080;
@@ -33,16 +33,15 @@ function copyApps(dir: string): void {
     const app = join(dir, name);
     cpSync(join(ROOT, 'conf-examples/demo', name), app, { recursive: true });
     mkdirSync(join(app, 'tmp'), { recursive: true });
-    openForReading(app, owners[index]);
+    openForReading(app);
+    const owner = owners[index];
+    if (owner !== undefined) giveTo(app, owner);
   }
 }
 
-function openForReading(app: string, owner: Account | undefined): void {
-  const directories = [app, join(app, 'public'), join(app, 'tmp')];
-  const files = [join(app, 'app.js')];
-  for (const directory of directories) chmodSync(directory, 0o755);
-  for (const path of [...directories, ...files])
-    if (owner !== undefined) chownSync(path, owner.uid, owner.gid);
+/** The startup file's owner is who the app runs as; tmp/ is where it writes. */
+function giveTo(app: string, owner: Account): void {
+  for (const path of ['', 'app.js', 'tmp', 'public']) chownSync(join(app, path), owner.uid, owner.gid);
 }
 
 function configuration(dir: string, root: string, port: number): string {

@@ -24,7 +24,10 @@ function everybodyMayReach(path: string): boolean {
  */
 export function makeTemporaryDirectory(prefix: string): string {
   const preferred = tmpdir();
-  const base = preferred.length <= 30 && everybodyMayReach(join(preferred, 'x')) ? preferred : '/tmp';
+  const base =
+    preferred.length <= 30 && existsSync(preferred) && everybodyMayReach(join(preferred, 'x'))
+      ? preferred
+      : '/tmp';
   const directory = mkdtempSync(join(base, prefix));
   chmodSync(directory, 0o755);
   return directory;
