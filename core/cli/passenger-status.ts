@@ -1,0 +1,34 @@
+#!/usr/bin/env node
+/** `passenger-status`: what the pool of a running instance looks like, for people (pool) or programs (json). */
+import { Option } from 'commander';
+import { readView } from './admin-client.js';
+import { headText, poolText, type PoolView } from './pool-report.js';
+import { createProgram, runProgram } from './program.js';
+import { selectInstance } from './select-instance.js';
+
+interface Options {
+  readonly show: 'pool' | 'json';
+  readonly header: boolean;
+}
+
+async function show(name: string | undefined, options: Options): Promise<void> {
+  const instance = selectInstance(name, process.env);
+  const body = await readView(instance, '/pool.json');
+  if (options.show === 'json') {
+    process.stdout.write(body.endsWith('\n') ? body : `${body}\n`);
+    return;
+  }
+  const now = new Date();
+  const { version, serverSoftware } = instance;
+  if (options.header)
+    process.stdout.write(headText({ version, instance: instance.name, serverSoftware }, now));
+  process.stdout.write(poolText(JSON.parse(body) as PoolView, now));
+}
+
+const program = createProgram('passenger-status', 'Shows what a running instance does.')
+  .argument('[instance]', 'name of the instance, or how it begins')
+  .addOption(new Option('--show <what>', 'what to show').choices(['pool', 'json']).default('pool'))
+  .option('--no-header', 'without version, date and instance')
+  .action(show);
+
+void runProgram(program);
