@@ -110,11 +110,10 @@ export class Contenders {
       'PassengerDisableAnonymousTelemetry on',
       vhost(app, ''),
     ]);
-    // Its agents leave Apache's family; no other instance of it runs on a machine that measures.
     this.list.push({
       name: 'Phusion Passenger',
       url: server.url,
-      processes: () => processesOf([server.pid], new RegExp(`^PassengerAgent|^Passenger NodeApp: ${app}`)),
+      processes: () => processesOf([server.pid]),
       apps: new Set(),
     });
     await answers(server.url);

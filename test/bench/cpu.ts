@@ -3,7 +3,7 @@
  * that have ended are counted through their parent (cutime, cstime), so that a worker which Apache retires is not lost.
  */
 import { readFileSync } from 'node:fs';
-import { type ProcessInfo, allProcesses, familyOf } from '../support/processes.js';
+import { type ProcessInfo, familyOf } from '../support/processes.js';
 
 /** USER_HZ, the unit of /proc/PID/stat: 100 on every Linux port that we know. */
 const TICK_US = 1_000_000 / 100;
@@ -32,13 +32,10 @@ function roleOf(process: ProcessInfo, apps: ReadonlySet<number>): Role {
   return process.title.includes('apache2') ? 'apache' : 'between';
 }
 
-/** All processes on the way of a request: the families of `roots` and whatever has a title that matches. */
-export function processesOf(roots: readonly number[], titles?: RegExp): ProcessInfo[] {
+/** All processes on the way of a request: the families of `roots`. */
+export function processesOf(roots: readonly number[]): ProcessInfo[] {
   const found = new Map<number, ProcessInfo>();
   for (const root of roots) for (const info of familyOf(root)) found.set(info.pid, info);
-  if (titles !== undefined) {
-    for (const info of allProcesses()) if (titles.test(info.title)) found.set(info.pid, info);
-  }
   return [...found.values()];
 }
 
