@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** `passenger-status`: what the pool of a running instance looks like, for people (pool) or programs (json). */
 import { Option } from 'commander';
+import { readProcessFacts } from '../admin/memory.js';
 import { readView } from './admin-client.js';
-import { headText, poolText, type PoolView } from './pool-report.js';
+import { headText, poolText, type FactsOf, type PoolView } from './pool-report.js';
 import { createProgram, runProgram } from './program.js';
 import { selectInstance } from './select-instance.js';
 
@@ -10,6 +11,13 @@ interface Options {
   readonly show: 'pool' | 'json';
   readonly header: boolean;
 }
+
+/** The average over the life of the process, as ps tells it. */
+const factsOf: FactsOf = (pid, uptimeMs) => {
+  const facts = readProcessFacts(pid);
+  if (facts === undefined) return undefined;
+  return { cpuPercent: (100 * facts.cpuMs) / Math.max(uptimeMs, 1), residentBytes: facts.residentBytes };
+};
 
 async function show(name: string | undefined, options: Options): Promise<void> {
   const instance = selectInstance(name, process.env);
@@ -22,7 +30,7 @@ async function show(name: string | undefined, options: Options): Promise<void> {
   const { version, serverSoftware } = instance;
   if (options.header)
     process.stdout.write(headText({ version, instance: instance.name, serverSoftware }, now));
-  process.stdout.write(poolText(JSON.parse(body) as PoolView, now));
+  process.stdout.write(poolText(JSON.parse(body) as PoolView, factsOf));
 }
 
 const program = createProgram('passenger-status', 'Shows what a running instance does.')

@@ -1,6 +1,6 @@
 /** The human-readable report of passenger-status. Pure: text from facts. Widths are Passenger's, which scripts parse. */
 
-/** What GET /pool.json says, as far as the report needs it. Times are ISO 8601. */
+/** What GET /pool.json says (pool/snapshot.ts as JSON), as far as the report needs it. */
 export interface PoolView {
   readonly maxPoolSize: number;
   readonly groups: readonly GroupView[];
@@ -10,21 +10,29 @@ export interface GroupView {
   readonly name: string;
   readonly appRoot: string;
   readonly waiting: number;
-  readonly spawning: number;
+  readonly starting: number;
   readonly restarting: boolean;
+  /** Number of the error that requests get while a pause after failures lasts. */
+  readonly failure?: string;
+  readonly pauseMs: number;
   readonly processes: readonly ProcessLine[];
 }
 
 export interface ProcessLine {
-  readonly pid: number;
+  /** Absent while it starts. */
+  readonly pid?: number;
   readonly state: string;
   readonly sessions: number;
   readonly processed: number;
-  readonly startedAt: string;
-  readonly lastUsedAt: string;
-  readonly cpuPercent?: number;
-  readonly residentBytes?: number;
+  readonly uptimeMs: number;
+  readonly idleMs: number;
 }
+
+/** Load of a process in percent of one processor, and its memory; undefined when it is gone. */
+export type FactsOf = (
+  pid: number,
+  uptimeMs: number,
+) => { cpuPercent: number; residentBytes: number } | undefined;
 
 export interface ReportHead {
   readonly version: string;
@@ -72,33 +80,46 @@ const STATE_NOTES: Readonly<Record<string, string>> = {
   stopping: '    Shutting down...\n',
 };
 
-function processText(process: ProcessLine, now: Date): string {
-  const { pid, sessions, processed, cpuPercent, residentBytes } = process;
-  const since = (time: string): string => duration(now.getTime() - Date.parse(time));
-  const cpu = cpuPercent === undefined ? '?' : `${Math.round(cpuPercent)}%`;
-  const memory = residentBytes === undefined ? '?' : `${Math.round(residentBytes / 2 ** 20)}M`;
-  const column = (value: string | number, width: number): string => String(value).padEnd(width);
+function column(value: string | number, width: number): string {
+  return String(value).padEnd(width);
+}
+
+function processText(process: ProcessLine, factsOf: FactsOf): string {
+  const { pid, sessions, processed, uptimeMs, idleMs } = process;
+  if (pid === undefined) return '';
+  const facts = factsOf(pid, uptimeMs);
+  const cpu = facts === undefined ? '?' : `${Math.round(facts.cpuPercent)}%`;
+  const memory = facts === undefined ? '?' : `${Math.round(facts.residentBytes / 2 ** 20)}M`;
   return (
     `  * PID: ${column(pid, 5)}   Sessions: ${column(sessions, 2)}      ` +
-    `Processed: ${column(processed, 5)}   Uptime: ${since(process.startedAt)}\n` +
-    `    CPU: ${column(cpu, 5)}   Memory  : ${column(memory, 5)}   Last used: ${since(process.lastUsedAt)} ago\n` +
+    `Processed: ${column(processed, 5)}   Uptime: ${duration(uptimeMs)}\n` +
+    `    CPU: ${column(cpu, 5)}   Memory  : ${column(memory, 5)}   Last used: ${duration(idleMs)} ago\n` +
     (STATE_NOTES[process.state] ?? '')
   );
 }
 
-function groupText(group: GroupView, now: Date): string {
-  const restarting = group.restarting ? '  (restarting...)\n' : '';
-  const plural = group.spawning === 1 ? '' : 'es';
-  const spawning = group.spawning > 0 ? `  (spawning ${group.spawning} new process${plural}...)\n` : '';
+/** What the group is busy with; empty for a group that just serves. */
+function groupNotes({ restarting, starting, failure, pauseMs }: GroupView): string {
+  const plural = starting === 1 ? '' : 'es';
+  return [
+    restarting ? '  (restarting...)\n' : '',
+    starting > 0 ? `  (spawning ${starting} new process${plural}...)\n` : '',
+    failure === undefined ? '' : `  (paused after ${failure}, next try in ${duration(pauseMs)})\n`,
+  ].join('');
+}
+
+function groupText(group: GroupView, factsOf: FactsOf): string {
   return `${group.name}:
   App root: ${group.appRoot}
-${restarting}${spawning}  Requests in queue: ${group.waiting}
-${group.processes.map((process) => processText(process, now)).join('')}
+${groupNotes(group)}  Requests in queue: ${group.waiting}
+${group.processes.map((process) => processText(process, factsOf)).join('')}
 `;
 }
 
-export function poolText(pool: PoolView, now: Date): string {
-  const count = pool.groups.reduce((sum, { processes }) => sum + processes.length, 0);
+export function poolText(pool: PoolView, factsOf: FactsOf): string {
+  const count = pool.groups
+    .flatMap(({ processes }) => processes)
+    .filter(({ pid }) => pid !== undefined).length;
   return `----------- General information -----------
 Max pool size : ${pool.maxPoolSize}
 App groups    : ${pool.groups.length}
@@ -106,5 +127,5 @@ Processes     : ${count}
 Requests in top-level queue : 0
 
 ----------- Application groups -----------
-${pool.groups.map((group) => groupText(group, now)).join('')}`;
+${pool.groups.map((group) => groupText(group, factsOf)).join('')}`;
 }
