@@ -4,6 +4,7 @@
  * by groupKey alone.
  */
 import { createHash } from 'node:crypto';
+import { BoundedMap } from './bounded-map.js';
 import type { AppSettings, RequestSettings } from './settings.js';
 
 /** What the Apache module found in the app root. */
@@ -87,9 +88,11 @@ export function makeAppConfig(facts: AppFacts, settings: AppSettings): AppConfig
 
 /** Hands out one object for equal configurations. Bounded: the ones that were asked for least recently go first. */
 export class AppConfigs {
-  readonly #known = new Map<string, AppConfig>();
+  readonly #known: BoundedMap<AppConfig>;
 
-  constructor(private readonly limit: number = 4096) {}
+  constructor(limit: number = 4096) {
+    this.#known = new BoundedMap(limit);
+  }
 
   get size(): number {
     return this.#known.size;
@@ -98,10 +101,7 @@ export class AppConfigs {
   get(facts: AppFacts, settings: AppSettings): AppConfig {
     const canonical = JSON.stringify([facts, settings]);
     const config = this.#known.get(canonical) ?? makeAppConfig(facts, settings);
-    this.#known.delete(canonical);
     this.#known.set(canonical, config);
-    const oldest = this.#known.keys().next();
-    if (this.#known.size > this.limit && oldest.done !== true) this.#known.delete(oldest.value);
     return config;
   }
 }

@@ -3,13 +3,15 @@
  * request. Bounded: the block that came in first goes first and is simply decoded again when it is needed.
  */
 import { AppConfigs, type RequestConfig } from './app-config.js';
+import { BoundedMap } from './bounded-map.js';
 import { decodeSettingsBlock } from './settings-block.js';
 
 export class SettingsCache {
-  readonly #known = new Map<string, RequestConfig>();
+  readonly #known: BoundedMap<RequestConfig>;
   readonly #apps: AppConfigs;
 
-  constructor(private readonly limit: number = 4096) {
+  constructor(limit: number = 4096) {
+    this.#known = new BoundedMap(limit);
     this.#apps = new AppConfigs(limit);
   }
 
@@ -27,8 +29,6 @@ export class SettingsCache {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const config = decodeSettingsBlock(block, this.#apps);
-    const oldest = this.#known.keys().next();
-    if (this.#known.size >= this.limit && oldest.done !== true) this.#known.delete(oldest.value);
     this.#known.set(key, config);
     return config;
   }
