@@ -1,31 +1,46 @@
 /** passenger-status prints what Passenger's prints, because people and scripts read it by position. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { duration, headText, poolText, type ProcessLine } from '../../../core/cli/pool-report.js';
-
-const NOW = new Date('2026-11-20T23:14:28Z');
+import {
+  duration,
+  headText,
+  poolText,
+  type GroupView,
+  type PoolView,
+  type ProcessLine,
+} from '../../../core/cli/pool-report.js';
 
 const PROCESS: ProcessLine = {
   pid: 6230,
   state: 'ready',
   sessions: 0,
   processed: 77155,
-  startedAt: '2026-11-20T23:13:11Z',
-  lastUsedAt: '2026-11-20T23:14:13Z',
-  cpuPercent: 7.2,
-  residentBytes: 44 * 2 ** 20,
+  uptimeMs: 77_400,
+  idleMs: 15_100,
 };
-const GROUP = {
+const GROUP: GroupView = {
   name: '/srv/app (production)',
   appRoot: '/srv/app',
   waiting: 0,
-  spawning: 0,
+  starting: 0,
   restarting: false,
+  pauseMs: 0,
+  processes: [],
 };
+
+const facts = (): { cpuPercent: number; residentBytes: number } => ({
+  cpuPercent: 7.2,
+  residentBytes: 44 * 2 ** 20,
+});
+
+const poolOf = (group: Partial<GroupView>): PoolView => ({
+  maxPoolSize: 6,
+  groups: [{ ...GROUP, ...group }],
+});
 
 test('the report has the shape of the real one', () => {
   assert.equal(
-    poolText({ maxPoolSize: 6, groups: [{ ...GROUP, processes: [PROCESS] }] }, NOW),
+    poolText(poolOf({ processes: [PROCESS] }), facts),
     `----------- General information -----------
 Max pool size : 6
 App groups    : 1
@@ -43,31 +58,33 @@ Requests in top-level queue : 0
   );
 });
 
-test('what a group is busy with stands below its root', () => {
-  const text = poolText(
-    { maxPoolSize: 6, groups: [{ ...GROUP, spawning: 2, restarting: true, processes: [] }] },
-    NOW,
-  );
+test('what a group is busy with stands below its root, and a process without a pid is no process yet', () => {
+  const { pid: _, ...unborn } = { ...PROCESS, state: 'starting' };
+  const text = poolText(poolOf({ starting: 2, restarting: true, processes: [unborn] }), facts);
   assert.match(
     text,
     /App root: \/srv\/app\n {2}\(restarting\.\.\.\)\n {2}\(spawning 2 new processes\.\.\.\)\n/,
   );
+  assert.match(text, /^Processes {5}: 0$/m);
+  assert.doesNotMatch(text, /PID/);
 });
 
-test('a process that ends says so', () => {
-  const processes = [{ ...PROCESS, state: 'stopping' }];
-  assert.match(
-    poolText({ maxPoolSize: 6, groups: [{ ...GROUP, processes }] }, NOW),
-    /ago\n {4}Shutting down\.\.\.\n/,
-  );
+test('a group that pauses after failures says why and how long', () => {
+  const text = poolText(poolOf({ failure: 'PSG6004', pauseMs: 4000 }), facts);
+  assert.match(text, /\(paused after PSG6004, next try in 4s\)\n {2}Requests in queue: 0\n/);
+});
+
+test('a process that ends says so, and one that is gone has no facts', () => {
+  const text = poolText(poolOf({ processes: [{ ...PROCESS, state: 'stopping' }] }), () => undefined);
+  assert.match(text, /CPU: \? {7}Memory {2}: \? {7}Last used: 15s ago\n {4}Shutting down\.\.\.\n/);
 });
 
 test('the head names version, time and instance', () => {
-  const text = headText({ version: '0.1.0', instance: 'kPAAybXn', serverSoftware: 'Apache/2.4.71' }, NOW);
-  assert.match(
-    text,
-    /^Version : 0\.1\.0\nDate {4}: 2026-11-2\d \d\d:\d\d:28 [+-]\d{4}\nInstance: kPAAybXn \(Apache\/2\.4\.71\)\n\n$/,
-  );
+  const head = { version: '0.1.0', instance: 'kPAAybXn', serverSoftware: 'Apache/2.4.71' };
+  const lines = headText(head, new Date('2026-11-20T23:14:28Z')).split('\n');
+  assert.equal(lines[0], 'Version : 0.1.0');
+  assert.match(lines[1] ?? '', /^Date {4}: 2026-11-2\d \d\d:\d\d:28 [+-]\d{4}$/);
+  assert.deepEqual(lines.slice(2), ['Instance: kPAAybXn (Apache/2.4.71)', '', '']);
 });
 
 test('durations begin with the largest unit that counts', () => {
