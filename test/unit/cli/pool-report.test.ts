@@ -59,7 +59,7 @@ Requests in top-level queue : 0
 });
 
 test('what a group is busy with stands below its root, and a process without a pid is no process yet', () => {
-  const { pid: _, ...unborn } = { ...PROCESS, state: 'starting' };
+  const unborn: ProcessLine = { state: 'starting', sessions: 0, processed: 0, uptimeMs: 0, idleMs: 0 };
   const text = poolText(poolOf({ starting: 2, restarting: true, processes: [unborn] }), facts);
   assert.match(
     text,
