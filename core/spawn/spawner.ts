@@ -50,6 +50,6 @@ export interface SpawnAttempt {
 }
 
 export interface Spawner {
-  /** @param generation the reload generation whose settings `config` belongs to; kept with the process for adoption */
+  /** @param generation of the group's code: grows at each restart and redeploy; kept with the process for adoption */
   spawn(config: AppConfig, generation: number): SpawnAttempt;
 }

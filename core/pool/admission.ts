@@ -1,0 +1,169 @@
+/**
+ * How a request gets from the door of its group to a session, to the waiting list, or to a clear refusal. It holds
+ * the requests and decides nothing about processes; the group owns it and tells it when something may have changed.
+ *
+ *     enter ─▶ held (a look at the restart files is under way) ─▶ admit ─▶ session | waiting list | refusal
+ */
+import type { Clock } from '../base/clock.js';
+import { PassengerError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { AppProcess } from './app-process.js';
+import type { GroupLimits } from './limits.js';
+import { PacedLog } from './paced-log.js';
+import type { Hold } from './restart-watch.js';
+import type { Session } from './session.js';
+import type { Turn } from './turn.js';
+import { WaitingEntry, WaitingList, type Waiter } from './waiting-list.js';
+
+export interface AdmissionHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turn: Turn;
+  readonly limits: GroupLimits;
+  /** The process for the next session, if one is free. */
+  freeProcess(): AppProcess | undefined;
+  open(process: AppProcess, now: number): Session;
+  /** The error that everybody gets while nothing runs and a pause lasts. */
+  failureNow(now: number): PassengerError | undefined;
+  /** Whether the request has to wait for a look at the restart files. */
+  ask(now: number): Hold;
+  lookAgain(): void;
+  /** Requests wait, or do not wait any more. */
+  needsChanged(): void;
+}
+
+/** Requests that may be held back for a look at the restart files; more than these go on without it. */
+const MOST_HELD = 1000;
+/** Added to PassengerStartTimeout for a request that brings no limit of its own. */
+const EXTRA_WAIT_MS = 30_000;
+
+export class Admission {
+  /** Those who wait for a process. */
+  readonly queue: WaitingList;
+  /** Held back for the look under way, and for the one after it. */
+  #held: WaitingList;
+  #heldNext: WaitingList;
+  readonly #refusals: PacedLog;
+
+  constructor(private readonly host: AdmissionHost) {
+    const expired = (entry: WaitingEntry): void => this.#expired(entry);
+    this.queue = new WaitingList(host.clock, expired);
+    this.#held = new WaitingList(host.clock, expired);
+    this.#heldNext = new WaitingList(host.clock, expired);
+    this.#refusals = new PacedLog(host.log, host.clock);
+  }
+
+  get held(): number {
+    return this.#held.size + this.#heldNext.size;
+  }
+
+  enter(waiter: Waiter, maxQueueTimeMs: number, now: number): WaitingEntry {
+    const limit = maxQueueTimeMs > 0 ? maxQueueTimeMs : this.host.limits.startTimeoutMs + EXTRA_WAIT_MS;
+    const entry = new WaitingEntry(waiter, now, now + limit, (canceled) => this.#canceled(canceled));
+    const hold = this.held < MOST_HELD ? this.host.ask(now) : 'pass';
+    if (hold === 'this') this.#held.add(entry);
+    else if (hold === 'next') this.#heldNext.add(entry);
+    else this.#admit(entry);
+    return entry;
+  }
+
+  /** Gives sessions to those who wait, for as long as there are any. */
+  dispatch(): void {
+    while (this.queue.size > 0) {
+      const process = this.host.freeProcess();
+      const entry = process === undefined ? undefined : this.queue.shift();
+      if (process === undefined || entry === undefined) return;
+      this.#grant(entry, process, this.host.clock.now());
+    }
+  }
+
+  /** The look is over: those who waited for it go on, and there is another look for those who came during it. */
+  releaseHeld(): void {
+    const entries = this.#held.takeAll();
+    [this.#held, this.#heldNext] = [this.#heldNext, this.#held];
+    for (const entry of entries) this.#admit(entry);
+    if (this.#held.size > 0) this.host.lookAgain();
+  }
+
+  /** The look takes too long: nobody waits any more, neither for this one nor for the next. */
+  releaseAll(): void {
+    const entries = [...this.#held.takeAll(), ...this.#heldNext.takeAll()];
+    for (const entry of entries) this.#admit(entry);
+  }
+
+  failQueue(error: PassengerError): void {
+    for (const entry of this.queue.takeAll()) this.#fail(entry, error);
+  }
+
+  failAll(error: PassengerError): void {
+    for (const list of [this.#held, this.#heldNext]) {
+      for (const entry of list.takeAll()) this.#fail(entry, error);
+    }
+    this.failQueue(error);
+  }
+
+  #admit(entry: WaitingEntry): void {
+    const { host, queue } = this;
+    const now = host.clock.now();
+    const process = host.freeProcess();
+    if (process !== undefined) {
+      this.#grant(entry, process, now);
+      return;
+    }
+    const failure = host.failureNow(now);
+    const { queueSize } = host.limits;
+    if (failure !== undefined) {
+      this.#fail(entry, failure);
+    } else if (queueSize > 0 && queue.size >= queueSize) {
+      this.#refuse(entry, new PassengerError('PSG5001', { queueSize }));
+    } else {
+      queue.add(entry);
+      host.needsChanged();
+    }
+  }
+
+  /** The session is the entry's from now on; if it is canceled before it hears of it, the slot comes back. */
+  #grant(entry: WaitingEntry, process: AppProcess, now: number): void {
+    const session = this.host.open(process, now);
+    this.#settle(
+      entry,
+      () => entry.waiter.onSession(session),
+      () => session.close('canceled'),
+    );
+  }
+
+  #refuse(entry: WaitingEntry, error: PassengerError): void {
+    this.#refusals.report(error.code, error.details);
+    this.#fail(entry, error);
+  }
+
+  #fail(entry: WaitingEntry, error: PassengerError): void {
+    this.#settle(
+      entry,
+      () => entry.waiter.onFailure(error),
+      () => undefined,
+    );
+  }
+
+  #settle(entry: WaitingEntry, news: () => void, takeBack: () => void): void {
+    entry.state = 'settled';
+    this.host.turn.tell(() => entry.tell(news, takeBack));
+  }
+
+  #expired(entry: WaitingEntry): void {
+    const waitedMs = Math.round(this.host.clock.now() - entry.since);
+    this.host.turn.run(() => {
+      this.#refuse(entry, new PassengerError('PSG5002', { waitedMs }));
+      this.host.needsChanged();
+    });
+  }
+
+  #canceled(entry: WaitingEntry): void {
+    const { list } = entry;
+    if (list === undefined) return;
+    this.host.turn.run(() => {
+      list.remove(entry);
+      this.host.needsChanged();
+    });
+  }
+}

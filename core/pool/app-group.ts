@@ -1,0 +1,440 @@
+/**
+ * All processes of one app, the requests that wait for them, and the rules between the two. The pool decides how many
+ * processes there may be and asks the group to start or drain them; routing decides which process is best.
+ *
+ * Rules (executed by invariants.ts):
+ *  1. `serving` is exactly the ready processes; only they get sessions.
+ *  2. Safety: if requests wait, no serving process has a free slot.
+ *  3. Progress: if requests wait, a process serves, or one is starting, or the pool knows that the group starves.
+ *  4. A request is held back only while a look at the restart files is under way, at most for a second.
+ *  5. A draining process has open sessions; without any it is stopped at once.
+ *  6. Ready processes run the current code, unless the first process of that code is not ready yet (redeploy).
+ *  7. While a pause after failures lasts and nothing runs, nobody waits: everybody gets the stored error.
+ */
+import type { Clock, ClockTimer } from '../base/clock.js';
+import { errorText, PassengerError, type Fields } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { AppConfig } from '../config/app-config.js';
+import type { ServerSettings } from '../config/settings.js';
+import type { AppProcessHandle, ExitReason, Spawner } from '../spawn/spawner.js';
+import { Admission, type AdmissionHost } from './admission.js';
+import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
+import { Backoff } from './backoff.js';
+import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
+import { PacedLog } from './paced-log.js';
+import {
+  RestartWatch,
+  type FileQuestions,
+  type Hold,
+  type RestartQuestion,
+  type WatchOwner,
+} from './restart-watch.js';
+import type { GroupLoad } from './scaling.js';
+import { PoolSession, type Session } from './session.js';
+import type { Turn } from './turn.js';
+import type { Waiter, WaitingEntry, WaitingList } from './waiting-list.js';
+
+/** What a group needs of the pool. */
+export interface GroupHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turn: Turn;
+  readonly spawner: Spawner;
+  readonly files: FileQuestions;
+  readonly random: () => number;
+  /** The server's settings as they are now. */
+  readonly server: ServerSettings;
+  /** Whether a group waits for anybody's idle process. */
+  readonly someoneStarves: boolean;
+  choose(candidates: readonly AppProcess[]): AppProcess | undefined;
+  processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void;
+  /** The group's needs may have changed; looked at before the turn ends. */
+  needsChanged(group: AppGroup): void;
+  /** A process has nothing to do, and somebody else may want its place. */
+  processIdle(): void;
+}
+
+export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
+  readonly key: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turn: Turn;
+  readonly files: FileQuestions;
+  readonly createdAt: Date;
+  /** All that have not exited. */
+  readonly members = new Set<AppProcess>();
+  readonly #admission: Admission;
+  readonly backoff: Backoff;
+  readonly #watch: RestartWatch;
+  readonly #lookFailures: PacedLog;
+  #config: AppConfig;
+  #limits: GroupLimits;
+  #serving: AppProcess[] = [];
+  #code: number;
+  #turns = 0;
+  #lastRequest: number;
+  /** Why nothing runs; given to requests while the pause lasts. */
+  #failure: PassengerError | undefined;
+  #pauseTimer: ClockTimer | undefined;
+  #retired = false;
+  /** The generation whose requests asked for it last, and the one whose reload it has followed. */
+  confirmed: number;
+  redeployed: number;
+
+  constructor(
+    config: AppConfig,
+    generation: number,
+    private readonly host: GroupHost,
+  ) {
+    this.key = config.groupKey;
+    this.clock = host.clock;
+    this.log = host.log.child({ app: config.groupName });
+    this.turn = host.turn;
+    this.files = host.files;
+    this.createdAt = host.clock.wall();
+    this.confirmed = this.redeployed = generation;
+    this.#code = generation;
+    this.#config = config;
+    this.#limits = groupLimits(config, host.server);
+    this.#lastRequest = host.clock.now();
+    this.backoff = new Backoff(host.random);
+    this.#admission = new Admission(this);
+    this.#lookFailures = new PacedLog(this.log, host.clock);
+    this.#watch = new RestartWatch(this);
+    this.#watch.open();
+  }
+
+  get config(): AppConfig {
+    return this.#config;
+  }
+  get limits(): GroupLimits {
+    return this.#limits;
+  }
+  get serving(): readonly AppProcess[] {
+    return this.#serving;
+  }
+  get code(): number {
+    return this.#code;
+  }
+  get starting(): number {
+    let count = 0;
+    for (const process of this.members) if (process.state === 'starting') count += 1;
+    return count;
+  }
+  get held(): number {
+    return this.#admission.held;
+  }
+  /** Those who wait for a process. */
+  get queue(): WaitingList {
+    return this.#admission.queue;
+  }
+  get retired(): boolean {
+    return this.#retired;
+  }
+  get failure(): PassengerError | undefined {
+    return this.#failure;
+  }
+  get lastRequest(): number {
+    return this.#lastRequest;
+  }
+  get watched(): { appRoot: string; directory: string; throttleMs: number } {
+    return {
+      appRoot: this.#config.appRoot,
+      directory: this.#limits.restartDir,
+      throttleMs: this.#throttleMs,
+    };
+  }
+  get #throttleMs(): number {
+    return poolLimits(this.host.server).statThrottleMs;
+  }
+  /** Whether its first process since a restart is still starting. */
+  get restarting(): boolean {
+    return this.#serving.length === 0 && this.starting > 0;
+  }
+
+  // --- requests
+
+  /** The fast way: a session at once, or undefined when the request has to look for one by `enter`. */
+  take(now: number): Session | undefined {
+    this.#lastRequest = now;
+    if (!this.#watch.clear(now)) return undefined;
+    const process = this.freeProcess();
+    return process === undefined ? undefined : this.open(process, now);
+  }
+
+  /** The slow way: the request waits for a look, for a process, or gets the reason why not. */
+  enter(waiter: Waiter, maxQueueTimeMs: number, now: number): WaitingEntry {
+    return this.#admission.enter(waiter, maxQueueTimeMs, now);
+  }
+
+  sessionClosed(process: AppProcess): void {
+    process.sessionClosed(this.clock.now());
+    const idle = process.sessions === 0;
+    if (process.state === 'ready') {
+      if (this.queue.size === 0 && !(idle && this.host.someoneStarves)) return;
+      this.turn.run(() => {
+        this.#admission.dispatch();
+        if (process.sessions === 0) this.host.processIdle();
+      });
+    } else if (process.state === 'draining' && idle) {
+      this.turn.run(() => process.stop('requests finished'));
+    }
+  }
+
+  open(process: AppProcess, now: number): Session {
+    this.#turns += 1;
+    process.sessionOpened(this.#turns, now);
+    return new PoolSession(process, this);
+  }
+
+  freeProcess(): AppProcess | undefined {
+    return this.host.choose(this.#serving);
+  }
+
+  failureNow(now: number): PassengerError | undefined {
+    const nothing = this.#serving.length === 0 && this.starting === 0;
+    return nothing && this.backoff.active(now) ? this.#failure : undefined;
+  }
+
+  ask(now: number): Hold {
+    return this.#watch.ask(now);
+  }
+
+  lookAgain(): void {
+    this.#watch.again();
+  }
+
+  needsChanged(): void {
+    this.host.needsChanged(this);
+  }
+
+  failAll(error: PassengerError): void {
+    this.#admission.failAll(error);
+  }
+
+  // --- processes
+
+  load(now: number): GroupLoad {
+    let ready = 0;
+    for (const process of this.#serving) if (process.code === this.#code) ready += 1;
+    return {
+      minInstances: this.#limits.minInstances,
+      maxInstances: this.#limits.maxInstances,
+      ready,
+      stale: this.#serving.length - ready,
+      starting: this.starting,
+      waiting: this.queue.size,
+      concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
+      allBusy: this.#serving.length > 0 && this.freeProcess() === undefined,
+      paused: this.backoff.active(now),
+    };
+  }
+
+  start(): void {
+    const attempt = this.host.spawner.spawn(this.#config, this.#code);
+    const process = new AppProcess(this.#code, this.#serving.length > 0, this, attempt);
+    this.#join(process);
+    attempt.ready.then(
+      (handle) => this.turn.run(() => this.#started(process, handle)),
+      (error: unknown) => this.turn.run(() => this.#startFailed(process, error)),
+    );
+  }
+
+  /** A process that an earlier core has started. */
+  adopt(handle: AppProcessHandle, code: number): void {
+    this.#code = Math.max(this.#code, code);
+    const process = new AppProcess(code, false, this);
+    this.#join(process);
+    this.#hear(process, handle);
+    process.becomeReady(handle, 'adopted');
+    this.#serving.push(process);
+    this.#admission.dispatch();
+  }
+
+  /** Old code goes as soon as a process with newer code serves. */
+  drainStale(): void {
+    const newest = this.#serving.reduce((code, process) => Math.max(code, process.code), 0);
+    for (const process of [...this.#serving]) {
+      if (process.code < newest) process.drain('newer code is ready');
+    }
+  }
+
+  #join(process: AppProcess): void {
+    this.members.add(process);
+    this.host.processMoved(this, process, 'exited', 'starting');
+  }
+
+  #hear(process: AppProcess, handle: AppProcessHandle): void {
+    void handle.exited.then((reason) => this.turn.run(() => this.#exited(process, reason)));
+    handle.onReport((report) => (process.report = report));
+  }
+
+  #started(process: AppProcess, handle: AppProcessHandle): void {
+    this.#hear(process, handle);
+    if (process.state !== 'starting') {
+      process.readyTooLate(handle);
+      return;
+    }
+    process.becomeReady(handle, 'started');
+    this.#failure = undefined;
+    this.#serving.push(process);
+    this.drainStale();
+    this.#admission.dispatch();
+    if (process.sessions === 0) this.host.processIdle();
+  }
+
+  #startFailed(process: AppProcess, error: unknown): void {
+    const canceled = process.state === 'stopping';
+    process.ended(canceled ? 'start canceled' : 'start failed');
+    if (canceled) return;
+    const failure =
+      error instanceof PassengerError
+        ? error
+        : new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
+    const pauseMs = this.backoff.startFailed(this.clock.now());
+    this.log.report('PSG5003', { ...loggable(failure), error: failure.code, pauseMs: Math.round(pauseMs) });
+    this.#failure = failure;
+    this.#pause();
+  }
+
+  #exited(process: AppProcess, reason: ExitReason): void {
+    const wasReady = process.state === 'ready';
+    const now = this.clock.now();
+    process.ended(exitText(reason));
+    if (!wasReady) return;
+    const livedMs = Math.round(process.livedMs(now));
+    this.log.report('PSG5005', {
+      pid: process.pid,
+      end: exitText(reason),
+      livedMs,
+      sessions: process.sessions,
+    });
+    this.#crashed(livedMs);
+  }
+
+  /** A process is of no use: it goes, and counts as a crash. */
+  unreachable(process: AppProcess): void {
+    if (process.state !== 'ready') return;
+    this.log.report('PSG5011', { pid: process.pid });
+    const livedMs = process.livedMs(this.clock.now());
+    process.drain('takes no connections');
+    this.#crashed(livedMs);
+  }
+
+  #crashed(livedMs: number): void {
+    const pauseMs = this.backoff.crashed(this.clock.now(), livedMs);
+    if (pauseMs > 0) {
+      this.#failure = new PassengerError('PSG5006', { crashes: this.backoff.failures });
+      this.log.report(this.#failure.code, { ...this.#failure.details, pauseMs: Math.round(pauseMs) });
+    }
+    this.#pause();
+  }
+
+  /** Rule 7, and the end of the pause. */
+  #pause(): void {
+    const now = this.clock.now();
+    const failure = this.failureNow(now);
+    if (failure !== undefined) this.#admission.failQueue(failure);
+    this.#disarmPause();
+    if (!this.backoff.active(now)) return;
+    this.#pauseTimer = this.clock.setTimeout(() => this.#pauseOver(), Math.ceil(this.backoff.until - now));
+  }
+
+  #pauseOver(): void {
+    this.#pauseTimer = undefined;
+    this.turn.run(() => {
+      this.#pause();
+      this.needsChanged();
+    });
+  }
+
+  #disarmPause(): void {
+    if (this.#pauseTimer !== undefined) this.clock.clearTimeout(this.#pauseTimer);
+    this.#pauseTimer = undefined;
+  }
+
+  processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
+    if (from === 'ready') this.#serving = this.#serving.filter((other) => other !== process);
+    if (to === 'exited') this.members.delete(process);
+    this.host.processMoved(this, process, from, to);
+  }
+
+  drainEnded(process: AppProcess): void {
+    this.turn.run(() => process.stop('drain timeout'));
+  }
+
+  // --- restart, redeploy, end
+
+  /** Passenger's restart: new requests wait for the new code, old ones finish with the old. */
+  restart(reason: string): void {
+    this.log.notice('app restarts', { reason });
+    this.#newCode();
+    for (const process of [...this.members]) process.drain('restart');
+  }
+
+  /** New code in the background: what runs goes on serving until the first new process is ready. */
+  redeploy(reason: string): void {
+    this.log.notice('app is redeployed', { reason });
+    this.#newCode();
+  }
+
+  #newCode(): void {
+    this.#code += 1;
+    this.backoff.reset();
+    this.#disarmPause();
+    this.#failure = undefined;
+    this.needsChanged();
+  }
+
+  /** Another reading of the configuration; applies to processes that start from now on. */
+  adoptConfig(config: AppConfig): void {
+    this.#config = config;
+    this.refreshLimits();
+  }
+
+  /** The server's settings have changed. */
+  refreshLimits(): void {
+    this.#limits = groupLimits(this.#config, this.host.server);
+    this.needsChanged();
+  }
+
+  /** No new processes; those that there are finish their requests and go. */
+  retire(reason: string, drainMs?: number, graceMs?: number): void {
+    this.#retired = true;
+    this.close();
+    for (const process of [...this.members]) process.drain(reason, drainMs, graceMs);
+  }
+
+  /** Ends its timers; for a group that gets no more requests. */
+  close(): void {
+    this.#watch.close();
+    this.#disarmPause();
+  }
+
+  lookEnded(cause: RestartQuestion | undefined): boolean {
+    return this.turn.run(() => {
+      // While a restart runs, the files count later: the new code may have been read already.
+      const acts = cause !== undefined && !this.restarting && !this.#retired;
+      if (acts) this.restart(cause);
+      this.#admission.releaseHeld();
+      return acts;
+    });
+  }
+
+  lookOverdue(): void {
+    this.turn.run(() => {
+      this.#admission.releaseAll();
+    });
+  }
+
+  lookFailed(fields: Fields): void {
+    this.#lookFailures.report('PSG5009', { ...fields, directory: this.#limits.restartDir });
+  }
+}
+
+/** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */
+function loggable(failure: PassengerError): Fields {
+  return Object.fromEntries(
+    Object.entries(failure.details).filter(([, value]) => typeof value !== 'string' || value.length <= 200),
+  );
+}

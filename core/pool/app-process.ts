@@ -1,0 +1,236 @@
+/**
+ * One app process in the pool's books, from the wish to start it until it has been reaped: its state, its open
+ * sessions, and the clockwork that ends it. It decides nothing about when it starts or goes; its group does.
+ * A group outlives its processes; a process outlives its sessions, except that one which has died leaves the group
+ * while the gateway still closes the sessions that it held.
+ */
+import assert from 'node:assert';
+import type { Clock, ClockTimer } from '../base/clock.js';
+import type { Log } from '../base/log.js';
+import { StateMachine, type TransitionTable } from '../base/state-machine.js';
+import type { AppProcessHandle, AppReport, AppTarget, ExitReason, SpawnAttempt } from '../spawn/spawner.js';
+import type { GroupLimits } from './limits.js';
+import type { ProcessView } from './session.js';
+
+/**
+ * starting: it has been ordered and is not ready yet;
+ * ready: it takes sessions;
+ * draining: it takes no new sessions and finishes those it has;
+ * stopping: it has been asked to exit, or its start has been canceled;
+ * exited: it is gone.
+ */
+export type ProcessState = 'starting' | 'ready' | 'draining' | 'stopping' | 'exited';
+
+export const PROCESS_TRANSITIONS: TransitionTable<ProcessState> = {
+  starting: ['ready', 'stopping', 'exited'],
+  ready: ['draining', 'exited'],
+  draining: ['stopping', 'exited'],
+  stopping: ['exited'],
+  exited: [],
+};
+
+/** Whether a process in this state counts for MaxPoolSize and MaxInstances. One that leaves has made room. */
+export function occupies(state: ProcessState): boolean {
+  return state === 'starting' || state === 'ready';
+}
+
+/** What a process needs of its surroundings. */
+export interface ProcessHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Of the group, as they are now. */
+  readonly limits: GroupLimits;
+  processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void;
+  /** The drain timer has run out; the process is about to be stopped. */
+  drainEnded(process: AppProcess): void;
+}
+
+/** SIGKILL is repeated at this distance until the process is reaped. */
+const KILL_AGAIN_MS = 5000;
+
+export class AppProcess implements ProcessView {
+  readonly #machine: StateMachine<ProcessState>;
+  #handle: AppProcessHandle | undefined;
+  #timer: ClockTimer | undefined;
+  /** Shortens the polite stop when the whole pool stops. */
+  #graceMs = Infinity;
+  #drainDue = Infinity;
+  #sessions = 0;
+  #processed = 0;
+  #concurrency = 0;
+  #turn = 0;
+  #lastUsed: number;
+  #readyAt: number | undefined;
+  report: AppReport = {};
+  readonly orderedAt: Date;
+
+  /**
+   * @param code generation of the group's code that it runs
+   * @param ahead whether it is started while older code still serves
+   */
+  constructor(
+    readonly code: number,
+    readonly ahead: boolean,
+    private readonly host: ProcessHost,
+    private readonly attempt?: SpawnAttempt,
+  ) {
+    this.#lastUsed = host.clock.now();
+    this.orderedAt = host.clock.wall();
+    this.#machine = new StateMachine<ProcessState>(
+      PROCESS_TRANSITIONS,
+      'starting',
+      host.clock,
+      ({ from, to, reason, tookMs }) => {
+        host.log.info('app process changes state', {
+          pid: this.#handle?.pid,
+          from,
+          to,
+          reason,
+          tookMs: Math.round(tookMs),
+        });
+        host.processMoved(this, from, to);
+      },
+    );
+  }
+
+  get state(): ProcessState {
+    return this.#machine.state;
+  }
+  /** 0 while it has none. */
+  get pid(): number {
+    return this.#handle?.pid ?? 0;
+  }
+  get key(): string {
+    return this.#handle?.key ?? '';
+  }
+  get target(): AppTarget {
+    assert(this.#handle !== undefined, 'only a process that was ready has a target');
+    return this.#handle.target;
+  }
+  get concurrency(): number {
+    return this.#concurrency;
+  }
+  get sessions(): number {
+    return this.#sessions;
+  }
+  /** Sessions that were closed. */
+  get processed(): number {
+    return this.#processed;
+  }
+  /** Grows with each session of the group; says who was used least recently. */
+  get turn(): number {
+    return this.#turn;
+  }
+  get lastUsed(): number {
+    return this.#lastUsed;
+  }
+  get startedAt(): Date | undefined {
+    return this.#handle?.startedAt;
+  }
+
+  /** Milliseconds since it became ready; 0 before. */
+  livedMs(now: number): number {
+    return this.#readyAt === undefined ? 0 : now - this.#readyAt;
+  }
+
+  becomeReady(handle: AppProcessHandle, reason: string): void {
+    const { limits, clock } = this.host;
+    this.#handle = handle;
+    this.#concurrency = limits.forcedConcurrency ?? Math.max(0, handle.concurrency);
+    this.#readyAt = this.#lastUsed = clock.now();
+    this.#machine.transition('ready', reason);
+  }
+
+  sessionOpened(turn: number, now: number): void {
+    assert(this.state === 'ready', 'only a ready process takes sessions');
+    assert(this.#concurrency === 0 || this.#sessions < this.#concurrency, 'a busy process takes no session');
+    this.#sessions += 1;
+    this.#turn = turn;
+    this.#lastUsed = now;
+  }
+
+  sessionClosed(now: number): void {
+    assert(this.#sessions > 0, 'a session is closed once');
+    this.#sessions -= 1;
+    this.#processed += 1;
+    this.#lastUsed = now;
+  }
+
+  /** No new sessions; when the old ones are done, or their time is up, it is stopped. Cancels a start. */
+  drain(reason: string, drainMs = this.host.limits.drainTimeoutMs, graceMs = Infinity): void {
+    this.#graceMs = Math.min(this.#graceMs, graceMs);
+    if (this.state === 'starting') {
+      this.#machine.transition('stopping', reason);
+      this.attempt?.cancel();
+      return;
+    }
+    if (this.state === 'ready') this.#machine.transition('draining', reason);
+    if (this.state !== 'draining') return;
+    if (this.#sessions === 0) this.stop('nothing left to finish');
+    else this.#drainUntil(this.host.clock.now() + drainMs);
+  }
+
+  /** Asks it to exit; SIGTERM at half of the grace, SIGKILL to its group at the end. Only from draining. */
+  stop(reason: string): void {
+    this.#machine.transition('stopping', reason);
+    this.#askToExit();
+  }
+
+  /** A start that had been canceled succeeded all the same. */
+  readyTooLate(handle: AppProcessHandle): void {
+    assert(this.state === 'stopping', 'only a canceled start is too late');
+    this.#handle = handle;
+    this.#askToExit();
+  }
+
+  /** The process is gone, or has never come to be. */
+  ended(reason: string): void {
+    this.#disarm();
+    this.#machine.transition('exited', reason);
+  }
+
+  /** At once and without asking. */
+  kill(): void {
+    this.#handle?.signal('SIGKILL', true);
+    this.#arm(KILL_AGAIN_MS, () => this.kill());
+  }
+
+  /** A second wish to drain may shorten the time, never prolong it. */
+  #drainUntil(due: number): void {
+    if (due >= this.#drainDue) return;
+    this.#drainDue = due;
+    this.#arm(due - this.host.clock.now(), () => this.#drainTimedOut());
+  }
+
+  #drainTimedOut(): void {
+    this.host.log.report('PSG5007', { pid: this.pid, sessions: this.#sessions });
+    this.host.drainEnded(this);
+  }
+
+  #askToExit(): void {
+    const graceMs = Math.min(this.#graceMs, this.host.limits.shutdownTimeoutMs);
+    this.#handle?.shutdown();
+    this.#arm(graceMs / 2, () => {
+      this.#handle?.signal('SIGTERM', false);
+      this.#arm(graceMs / 2, () => {
+        this.host.log.report('PSG5008', { pid: this.pid, graceMs });
+        this.kill();
+      });
+    });
+  }
+
+  #arm(delayMs: number, run: () => void): void {
+    this.#disarm();
+    this.#timer = this.host.clock.setTimeout(run, delayMs);
+  }
+
+  #disarm(): void {
+    if (this.#timer !== undefined) this.host.clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** For people: `exit code 1`, `SIGKILL`. */
+export function exitText(reason: ExitReason): string {
+  return reason.signal ?? (reason.code === undefined ? 'unknown' : `exit code ${reason.code}`);
+}

@@ -1,0 +1,79 @@
+/**
+ * The rules at the head of pool.ts and app-group.ts as assertions. Tests run them after each change, before anybody
+ * hears of it; they are too dear for each request in production.
+ */
+import assert from 'node:assert';
+import type { AppGroup } from './app-group.js';
+import { occupies } from './app-process.js';
+import type { Pool } from './pool.js';
+
+export function assertPool(pool: Pool): void {
+  let occupied = 0;
+  let redeploys = 0;
+  const { starving, short } = pool.hungry;
+  for (const group of pool.groups()) {
+    assertGroup(group, pool);
+    for (const process of group.members) occupied += Number(occupies(process.state));
+    redeploys += Number(group.serving.some((process) => process.code < group.code));
+    for (const process of group.members) redeploys += Number(process.ahead && process.state === 'starting');
+  }
+  assert.equal(pool.capacityUsed, occupied, 'the count of occupied places is right');
+  assert(occupied <= pool.server.maxPoolSize + redeploys, 'pool rule 1: room');
+  for (const group of starving) {
+    assert(!short.has(group), 'a group is starving or short, not both');
+    assert(
+      group.queue.size > 0 && group.serving.length === 0,
+      'only who has requests and nothing else starves',
+    );
+    assert(!group.retired, 'a retired group wants nothing');
+  }
+  if (starving.size > 0) {
+    for (const group of pool.groups()) {
+      const idle = group.serving.some((process) => process.sessions === 0);
+      assert(!idle, 'pool rule 2: nobody starves while a process is idle');
+    }
+  }
+}
+
+export function assertGroup(group: AppGroup, pool: Pool): void {
+  const ready = [...group.members].filter((process) => process.state === 'ready');
+  assert.equal(group.serving.length, ready.length, 'group rule 1: serving are the ready processes');
+  for (const process of group.serving) assert(ready.includes(process), 'group rule 1: serving are ready');
+  for (const process of group.members) {
+    assert(process.state !== 'exited', 'a process that has exited is no member');
+    assert(process.sessions >= 0, 'sessions are counted');
+    if (process.concurrency > 0) assert(process.sessions <= process.concurrency, 'concurrency is kept');
+    if (process.state === 'draining') assert(process.sessions > 0, 'group rule 5: draining has work left');
+  }
+  assertWaiting(group, pool);
+  assertCode(group);
+  assertMinimum(group, pool);
+}
+
+function assertWaiting(group: AppGroup, pool: Pool): void {
+  if (group.queue.size === 0) return;
+  const now = pool.clock.now();
+  const free = pool.choose(group.serving);
+  assert(free === undefined, 'group rule 2: nobody waits while a process has a free slot');
+  const hope = group.serving.length > 0 || group.starting > 0 || pool.hungry.starving.has(group);
+  assert(hope, 'group rule 3: who waits has something to wait for');
+  const failing = group.backoff.active(now) && group.serving.length === 0 && group.starting === 0;
+  assert(!failing, 'group rule 7: nobody waits during a pause with nothing running');
+}
+
+function assertCode(group: AppGroup): void {
+  const newest = group.serving.reduce((code, process) => Math.max(code, process.code), 0);
+  for (const process of group.serving) {
+    assert(process.code === newest, 'group rule 6: one code serves at a time');
+    assert(process.code <= group.code, 'no process is ahead of its group');
+  }
+}
+
+function assertMinimum(group: AppGroup, pool: Pool): void {
+  if (group.retired || pool.adopting || group.backoff.active(pool.clock.now())) return;
+  const { minInstances, maxInstances } = group.limits;
+  const least = maxInstances > 0 ? Math.min(minInstances, maxInstances) : minInstances;
+  const enough = group.serving.length + group.starting >= least;
+  const onTheWay = group.starting > 0 || pool.hungry.starving.has(group) || pool.hungry.short.has(group);
+  assert(enough || onTheWay, 'pool rule 3: the minimum is kept');
+}

@@ -1,0 +1,57 @@
+/**
+ * The settings that the pool obeys, in the units in which it counts. The only place of the room that knows the names
+ * of directives.
+ */
+import type { AppConfig } from '../config/app-config.js';
+import type { ServerSettings } from '../config/settings.js';
+
+export interface GroupLimits {
+  readonly minInstances: number;
+  /** 0 = no limit but the pool's. */
+  readonly maxInstances: number;
+  /** 0 = no limit. */
+  readonly queueSize: number;
+  /** Sessions for each process whatever it says itself; undefined = as it says, 0 = unlimited. */
+  readonly forcedConcurrency: number | undefined;
+  readonly startTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  readonly shutdownTimeoutMs: number;
+  readonly redeployOnReload: boolean;
+  readonly restartDir: string;
+}
+
+export interface PoolLimits {
+  readonly maxPoolSize: number;
+  /** Infinity = never. */
+  readonly idleMs: number;
+  readonly statThrottleMs: number;
+}
+
+/** Longer than any wait that makes sense, and short enough for a timer of Node's. */
+const LONGEST_TIMER_MS = 2_000_000_000;
+
+const milliseconds = (seconds: number): number => Math.min(seconds * 1000, LONGEST_TIMER_MS);
+
+export function groupLimits(config: AppConfig, server: ServerSettings): GroupLimits {
+  const app = config.settings;
+  const forced = app.forceMaxConcurrentRequestsPerProcess;
+  return {
+    minInstances: app.minInstances,
+    maxInstances: app.maxInstances > 0 ? app.maxInstances : server.maxInstancesPerApp,
+    queueSize: app.maxRequestQueueSize,
+    forcedConcurrency: forced < 0 ? undefined : forced,
+    startTimeoutMs: milliseconds(app.startTimeout),
+    drainTimeoutMs: milliseconds(app.drainTimeout),
+    shutdownTimeoutMs: milliseconds(app.shutdownTimeout),
+    redeployOnReload: app.redeployOnReload,
+    restartDir: app.restartDir,
+  };
+}
+
+export function poolLimits(server: ServerSettings): PoolLimits {
+  return {
+    maxPoolSize: server.maxPoolSize,
+    idleMs: server.poolIdleTime === 0 ? Infinity : milliseconds(server.poolIdleTime),
+    statThrottleMs: milliseconds(server.statThrottleRate),
+  };
+}

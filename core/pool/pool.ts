@@ -1,0 +1,399 @@
+/**
+ * The pool: all app groups, the room that they share, and what the whole server goes through (reload, stop). Called
+ * by the gateway (checkout) and by the composition root; it starts processes through a Spawner and never does I/O.
+ * The pool outlives its groups, a group its processes, a process its sessions.
+ *
+ * Rules (executed by invariants.ts):
+ *  1. Room: starting and ready processes together are at most PassengerMaxPoolSize, plus one for each group that
+ *     is being redeployed. (A lowered limit is reached by draining.)
+ *  2. A group with waiting requests and no process at all starves when the pool is full: the longest idle process
+ *     of a group above its minimum, or else of any group, makes way; groups are served in the order of starving.
+ *  3. The minimum of each group is kept from the moment it exists, after starving groups, unless a pause lasts.
+ *  4. Changes are complete before anybody hears of them (turn.ts).
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock, ClockTimer } from '../base/clock.js';
+import { deferred, type Deferred } from '../base/deferred.js';
+import { PassengerError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { AppConfig } from '../config/app-config.js';
+import type { ServerSettings } from '../config/settings.js';
+import type { AppProcessHandle, Spawner } from '../spawn/spawner.js';
+import { AppGroup, type GroupHost } from './app-group.js';
+import type { AppProcess, ProcessState } from './app-process.js';
+import { poolLimits } from './limits.js';
+import type { FileQuestions } from './restart-watch.js';
+import { Room, type RoomHost } from './room.js';
+import { idleLeavers, nextIdleTime } from './scaling.js';
+import type { Session } from './session.js';
+import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
+import { Turn } from './turn.js';
+import { WaitingEntry, type Ticket, type Waiter } from './waiting-list.js';
+
+/** Which group serves what; implemented by routing/app-registry.ts. */
+export interface GroupDirectory {
+  readonly generation: number;
+  find(key: string): AppGroup | undefined;
+  add(group: AppGroup): void;
+  remove(group: AppGroup): void;
+  all(): Iterable<AppGroup>;
+  advance(generation: number): void;
+  confirm(group: AppGroup, generation: number): boolean;
+  unconfirmed(): AppGroup[];
+}
+
+export interface PoolServices {
+  readonly spawner: Spawner;
+  readonly files: FileQuestions;
+  /** Holds the generation at which the pool starts. */
+  readonly registry: GroupDirectory;
+  /** routing/choose.ts */
+  readonly choose: (candidates: readonly AppProcess[]) => AppProcess | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly server: ServerSettings;
+  /** A number from 0 up to 1, for the jitter of pauses. */
+  readonly random?: () => number;
+  /** Called after each change, before anybody hears of it: invariants, in tests. */
+  readonly audit?: (pool: Pool) => void;
+}
+
+export interface CheckoutOptions {
+  /** 0 or undefined: the start timeout and half a minute. */
+  readonly maxQueueTimeMs?: number;
+  /** The reload generation that the request's configuration belongs to; undefined: the current one. */
+  readonly generation?: number;
+}
+
+/** A process that an earlier core started and the supervisor has kept. */
+export interface AdoptedProcess {
+  readonly handle: AppProcessHandle;
+  readonly config: AppConfig;
+  /** What the earlier pool gave to Spawner.spawn. */
+  readonly generation: number;
+}
+
+const NO_OPTIONS: CheckoutOptions = {};
+/** After a reload, groups without traffic are redeployed after this time, with the settings that are known. */
+const REDEPLOY_AFTER_MS = 1000;
+/** Adopted groups get their minimum after this time, when all have been adopted. */
+const ADOPTION_MS = 1000;
+/** How long `stop` waits for processes that were killed. */
+const AFTER_KILL_MS = 1000;
+
+const stoppingError = (): PassengerError => new PassengerError('PSG5010');
+
+export class Pool implements GroupHost, RoomHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turn: Turn;
+  readonly spawner: Spawner;
+  readonly files: FileQuestions;
+  readonly random: () => number;
+  readonly choose: (candidates: readonly AppProcess[]) => AppProcess | undefined;
+  readonly #registry: GroupDirectory;
+  #server: ServerSettings;
+  /** Groups that are not in the registry any more and still have processes. */
+  readonly #leaving = new Set<AppGroup>();
+  readonly #room: Room;
+  #reloadedAt: number | undefined;
+  #sweepTimer: ClockTimer | undefined;
+  #reloadTimer: ClockTimer | undefined;
+  #adoptionTimer: ClockTimer | undefined;
+  #stopTimer: ClockTimer | undefined;
+  #stopped: Deferred<void> | undefined;
+
+  constructor(services: PoolServices) {
+    this.clock = services.clock;
+    this.log = services.log;
+    this.spawner = services.spawner;
+    this.files = services.files;
+    this.random = services.random ?? Math.random;
+    this.choose = services.choose;
+    this.#registry = services.registry;
+    this.#server = services.server;
+    this.#room = new Room(this);
+    this.turn = new Turn(() => {
+      this.#followUp();
+      services.audit?.(this);
+    });
+  }
+
+  get server(): ServerSettings {
+    return this.#server;
+  }
+  get generation(): number {
+    return this.#registry.generation;
+  }
+  get capacityUsed(): number {
+    return this.#room.occupied;
+  }
+  get maxPoolSize(): number {
+    return this.#server.maxPoolSize;
+  }
+  get adopting(): boolean {
+    return this.#adoptionTimer !== undefined;
+  }
+  get someoneStarves(): boolean {
+    return this.#room.starving.size > 0;
+  }
+  get stopping(): boolean {
+    return this.#stopped !== undefined;
+  }
+  /** Groups that would start processes if there were room. */
+  get hungry(): Pick<Room, 'starving' | 'short'> {
+    return this.#room;
+  }
+
+  active(): Iterable<AppGroup> {
+    return this.#registry.all();
+  }
+
+  /** Also those that get no more requests. */
+  *groups(): Generator<AppGroup> {
+    yield* this.#registry.all();
+    yield* this.#leaving;
+  }
+
+  // --- requests
+
+  /** A session at once where a process is free, else a ticket for the waiting list; the waiter is told later. */
+  checkout(config: AppConfig, waiter: Waiter, options: CheckoutOptions = NO_OPTIONS): Session | Ticket {
+    const now = this.clock.now();
+    const group = this.#registry.find(config.groupKey);
+    if (group !== undefined && (options.generation ?? this.#registry.generation) <= group.confirmed) {
+      const session = group.take(now);
+      if (session !== undefined) return session;
+    }
+    const answer = this.turn.run(() => this.#enter(config, waiter, options, now));
+    if (answer instanceof WaitingEntry) answer.fresh = false;
+    return answer;
+  }
+
+  #enter(config: AppConfig, waiter: Waiter, options: CheckoutOptions, now: number): Session | Ticket {
+    if (this.stopping) return this.#refuse(waiter, now);
+    const generation = options.generation ?? this.#registry.generation;
+    const group = this.#registry.find(config.groupKey) ?? this.#create(config, generation);
+    this.#confirm(group, config, generation);
+    const session = group.take(now);
+    if (session !== undefined) return session;
+    return group.enter(waiter, options.maxQueueTimeMs ?? 0, now);
+  }
+
+  #refuse(waiter: Waiter, now: number): Ticket {
+    const entry = new WaitingEntry(waiter, now, now, () => undefined);
+    entry.tell(
+      () => waiter.onFailure(stoppingError()),
+      () => undefined,
+    );
+    return entry;
+  }
+
+  #create(config: AppConfig, generation: number): AppGroup {
+    const group = new AppGroup(config, generation, this);
+    this.#registry.add(group);
+    this.#room.changed(group);
+    this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
+    return group;
+  }
+
+  /** The first request of a generation brings the settings that hold from now on. */
+  #confirm(group: AppGroup, config: AppConfig, generation: number): void {
+    if (!this.#registry.confirm(group, generation)) return;
+    const changed = group.config !== config && !isDeepStrictEqual(group.config, config);
+    group.adoptConfig(config);
+    const due = group.redeployed < generation && group.limits.redeployOnReload;
+    group.redeployed = Math.max(group.redeployed, generation);
+    if (due || changed) group.redeploy(changed ? 'configuration changed' : 'reload');
+  }
+
+  /** The process of this session refuses connections; the gateway closes the session and checks out another. */
+  reportConnectFailure(session: Session): void {
+    for (const group of this.groups()) {
+      for (const process of group.serving) {
+        if (process === session.process) {
+          this.turn.run(() => group.unreachable(process));
+          return;
+        }
+      }
+    }
+  }
+
+  // --- what the server goes through
+
+  /** Apache has read its configuration anew. */
+  reload(server: ServerSettings, generation: number): void {
+    this.turn.run(() => {
+      this.#server = server;
+      this.#registry.advance(generation);
+      this.#reloadedAt = this.clock.now();
+      for (const group of this.#registry.all()) group.refreshLimits();
+      this.#room.askAgain();
+      this.#room.shrink();
+    });
+    if (this.#reloadTimer !== undefined) this.clock.clearTimeout(this.#reloadTimer);
+    this.#reloadTimer = this.clock.setTimeout(
+      () => this.turn.run(() => this.#redeployQuiet()),
+      REDEPLOY_AFTER_MS,
+    );
+    this.#armSweep(this.clock.now());
+  }
+
+  #redeployQuiet(): void {
+    this.#reloadTimer = undefined;
+    for (const group of this.#registry.unconfirmed()) {
+      if (group.redeployed >= this.generation || !group.limits.redeployOnReload) continue;
+      group.redeployed = this.generation;
+      group.redeploy('reload');
+    }
+  }
+
+  /** Takes over a running process. Called for all of them before the first checkout. */
+  adopt(adopted: AdoptedProcess): void {
+    const { handle, config, generation } = adopted;
+    this.#adoptionTimer ??= this.clock.setTimeout(() => this.#adoptionOver(), ADOPTION_MS);
+    this.turn.run(() => {
+      let group = this.#registry.find(config.groupKey);
+      if (group === undefined) {
+        group = this.#create(config, this.generation);
+        // The next request tells whether the settings are still these.
+        group.confirmed = 0;
+      }
+      group.adopt(handle, generation);
+    });
+  }
+
+  #adoptionOver(): void {
+    this.#adoptionTimer = undefined;
+    this.turn.run(() => {
+      for (const group of this.#registry.all()) {
+        group.drainStale();
+        this.#room.changed(group);
+      }
+    });
+  }
+
+  /** @returns whether there is such a group */
+  restart(groupKey: string, reason: string): boolean {
+    const group = this.#registry.find(groupKey);
+    if (group === undefined) return false;
+    this.turn.run(() => group.restart(reason));
+    return true;
+  }
+
+  /**
+   * No more requests. Processes get half of the time to finish theirs and half to exit; what is left is killed.
+   * Resolves when all have exited, or soon after the deadline.
+   */
+  stop(deadlineMs: number): Promise<void> {
+    if (this.#stopped !== undefined) return this.#stopped.promise;
+    const stopped = (this.#stopped = deferred<void>());
+    for (const timer of [this.#sweepTimer, this.#reloadTimer, this.#adoptionTimer]) {
+      if (timer !== undefined) this.clock.clearTimeout(timer);
+    }
+    this.turn.run(() => {
+      for (const group of [...this.groups()]) {
+        group.failAll(stoppingError());
+        group.retire('server stops', deadlineMs / 2, deadlineMs / 2);
+        this.#leave(group);
+      }
+      this.#stopTimer = this.clock.setTimeout(() => this.#killAll(), deadlineMs);
+    });
+    return stopped.promise;
+  }
+
+  #killAll(): void {
+    for (const group of this.#leaving) for (const process of group.members) process.kill();
+    this.#stopTimer = this.clock.setTimeout(() => {
+      for (const group of this.#leaving) {
+        for (const process of group.members) this.log.report('PSG5012', { pid: process.pid });
+      }
+      this.#stopped?.resolve();
+    }, AFTER_KILL_MS);
+  }
+
+  // --- what groups tell
+
+  processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
+    this.#room.moved(group, process, from, to);
+    if (to === 'exited' && group.retired) this.#leave(group);
+  }
+
+  needsChanged(group: AppGroup): void {
+    this.#room.changed(group);
+  }
+
+  processIdle(): void {
+    this.#room.askAgain();
+  }
+
+  #followUp(): void {
+    this.#room.followUp();
+    if (this.stopping && this.#leaving.size === 0) this.#allGone();
+  }
+
+  /** A retired group goes as soon as its last process has exited. */
+  #leave(group: AppGroup): void {
+    this.#registry.remove(group);
+    this.#room.forget(group);
+    if (group.members.size > 0) this.#leaving.add(group);
+    else this.#leaving.delete(group);
+  }
+
+  #allGone(): void {
+    if (this.#stopTimer !== undefined) this.clock.clearTimeout(this.#stopTimer);
+    this.#stopped?.resolve();
+  }
+
+  // --- idle processes and forgotten groups
+
+  #armSweep(due: number): void {
+    if (this.#sweepTimer !== undefined || due === Infinity) return;
+    const delay = Math.max(0, Math.ceil(due - this.clock.now()));
+    this.#sweepTimer = this.clock.setTimeout(() => this.turn.run(() => this.#sweep()), delay);
+  }
+
+  #sweep(): void {
+    this.#sweepTimer = undefined;
+    const now = this.clock.now();
+    const { idleMs } = poolLimits(this.#server);
+    if (idleMs === Infinity) return;
+    let next = now + idleMs;
+    for (const group of [...this.#registry.all()]) {
+      const { minInstances } = group.limits;
+      for (const process of idleLeavers(group.serving, minInstances, idleMs, now)) process.drain('idle');
+      next = Math.min(next, nextIdleTime(group.serving, minInstances, idleMs, now));
+      this.#forget(group, idleMs, now);
+    }
+    this.#armSweep(Math.max(next, now + 1));
+  }
+
+  /** Groups that nobody asks for and that have nothing, and groups that the configuration does not know any more. */
+  #forget(group: AppGroup, idleMs: number, now: number): void {
+    if (group.queue.size > 0 || group.held > 0) return;
+    const unused = group.members.size === 0 && now - group.lastRequest >= idleMs;
+    const unknown =
+      this.#reloadedAt !== undefined &&
+      now - this.#reloadedAt >= idleMs &&
+      group.confirmed < this.generation &&
+      now - group.lastRequest >= idleMs;
+    if (!unused && !unknown) return;
+    group.retire(unknown ? 'not configured any more' : 'unused');
+    this.#leave(group);
+  }
+
+  snapshot(): PoolSnapshot {
+    const now = this.clock.now();
+    const groups = [...this.groups()].map((group) => groupSnapshot(group, now));
+    return {
+      takenAt: this.clock.wall(),
+      generation: this.generation,
+      maxPoolSize: this.#server.maxPoolSize,
+      capacityUsed: this.capacityUsed,
+      processCount: groups.reduce((count, group) => count + group.processes.length, 0),
+      starvingGroups: this.#room.starving.size,
+      stopping: this.stopping,
+      groups,
+    };
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * How many processes a group should start, and which ones may go: pure functions of plain numbers. They start and
+ * stop nothing; the pool carries out what they say.
+ */
+
+/** The facts about one group that count. "Fresh" processes run the group's current code, "stale" ones older code. */
+export interface GroupLoad {
+  readonly minInstances: number;
+  /** 0 = no limit. */
+  readonly maxInstances: number;
+  /** Fresh processes that take sessions. */
+  readonly ready: number;
+  /** Old code that takes sessions until the first fresh process is ready. */
+  readonly stale: number;
+  /** Starts under way, whatever their code. */
+  readonly starting: number;
+  readonly waiting: number;
+  /** Sessions that one process may hold; 0 = unlimited; undefined = not known yet. */
+  readonly concurrency: number | undefined;
+  /** Whether no ready process has a free slot. */
+  readonly allBusy: boolean;
+  /** Whether a pause after failures is under way. */
+  readonly paused: boolean;
+}
+
+export interface Growth {
+  /** Processes to start now. */
+  readonly start: number;
+  /** Processes that the group would start if the pool had room. */
+  readonly short: number;
+  /** Whether requests wait and the group has nothing at all: others should make way. */
+  readonly starving: boolean;
+}
+
+const NOTHING: Growth = { start: 0, short: 0, starving: false };
+
+/** Starts of one group at the same time once it is known that the code works. */
+const PARALLEL_STARTS = 2;
+
+/** How many the group needs beyond those that are ready or starting. */
+function wanted(load: GroupLoad): number {
+  const alive = load.ready + load.starting;
+  const forMinimum = load.minInstances - alive;
+  let forRequests = 0;
+  if (load.waiting > 0) {
+    // With unlimited concurrency requests wait only while nothing is ready, and one process takes them all.
+    const each = load.concurrency === undefined || load.concurrency === 0 ? Infinity : load.concurrency;
+    forRequests = Math.max(1, Math.ceil(load.waiting / each)) - load.starting;
+  } else if (load.allBusy) {
+    forRequests = 1 - load.starting;
+  }
+  const most = load.maxInstances > 0 ? load.maxInstances - alive : Infinity;
+  return Math.min(Math.max(forMinimum, forRequests), most);
+}
+
+/** @param room processes that the pool may still start */
+export function decideGrowth(load: GroupLoad, room: number): Growth {
+  if (load.paused) return NOTHING;
+  if (load.stale > 0) {
+    // A redeploy: one process ahead of the others shows whether the new code works. It may exceed the limits, or a
+    // full pool could never be redeployed; the stale ones go as soon as it is ready.
+    return load.ready === 0 && load.starting === 0 ? { start: 1, short: 0, starving: false } : NOTHING;
+  }
+  // Until one process is ready, one start at a time: a broken app fails once, not MinInstances times.
+  const parallel = (load.ready === 0 ? 1 : PARALLEL_STARTS) - load.starting;
+  const need = Math.min(wanted(load), parallel);
+  if (need <= 0) return NOTHING;
+  const start = Math.min(need, Math.max(0, room));
+  const short = need - start;
+  return {
+    start,
+    short,
+    starving: short > 0 && load.waiting > 0 && load.ready + load.starting + start === 0,
+  };
+}
+
+/** A process as a candidate for leaving. */
+export interface Leaver {
+  readonly sessions: number;
+  /** When it last gave up a session or became ready, on the monotonic clock. */
+  readonly lastUsed: number;
+}
+
+/** Idle processes above the minimum whose time has come, longest idle first. */
+export function idleLeavers<P extends Leaver>(
+  ready: readonly P[],
+  minInstances: number,
+  idleMs: number,
+  now: number,
+): P[] {
+  const surplus = ready.length - minInstances;
+  if (surplus <= 0) return [];
+  return ready
+    .filter((process) => process.sessions === 0 && now - process.lastUsed >= idleMs)
+    .sort((a, b) => a.lastUsed - b.lastUsed)
+    .slice(0, surplus);
+}
+
+/** The time at which `idleLeavers` may next find somebody, or Infinity. */
+export function nextIdleTime(
+  ready: readonly Leaver[],
+  minInstances: number,
+  idleMs: number,
+  now: number,
+): number {
+  if (ready.length <= minInstances) return Infinity;
+  return ready.reduce(
+    (next, process) => Math.min(next, (process.sessions === 0 ? process.lastUsed : now) + idleMs),
+    Infinity,
+  );
+}
+
+/** A group that may have to give up a process for others. */
+export interface Giver<P extends Leaver> {
+  readonly minInstances: number;
+  readonly ready: readonly P[];
+}
+
+/**
+ * Which idle process makes way when the pool is full: the longest idle of a group above its minimum, or else the
+ * longest idle of all. Undefined when none is idle.
+ */
+export function chooseVictim<P extends Leaver>(groups: Iterable<Giver<P>>): P | undefined {
+  let spare: P | undefined;
+  let any: P | undefined;
+  for (const group of groups) {
+    const above = group.ready.length > group.minInstances;
+    for (const process of group.ready) {
+      if (process.sessions > 0) continue;
+      if (any === undefined || process.lastUsed < any.lastUsed) any = process;
+      if (above && (spare === undefined || process.lastUsed < spare.lastUsed)) spare = process;
+    }
+  }
+  return spare ?? any;
+}

@@ -1,0 +1,59 @@
+/**
+ * One checked-out slot of an app process: the right to have one exchange with it. The gateway closes it exactly when
+ * the exchange is over, also when the process has died meanwhile. A process outlives its sessions in the pool's
+ * books, never the other way round.
+ */
+import type { AppTarget } from '../spawn/spawner.js';
+
+export type { AppTarget } from '../spawn/spawner.js';
+
+/** How an exchange went, as far as the process is concerned. */
+export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
+
+/** What others may see of a process. */
+export interface ProcessView {
+  readonly pid: number;
+  readonly key: string;
+  readonly target: AppTarget;
+  /** Sessions that it may hold; 0 = unlimited. */
+  readonly concurrency: number;
+  readonly sessions: number;
+}
+
+export interface Session {
+  readonly process: ProcessView;
+  readonly target: AppTarget;
+  /** The path of a Unix target; empty for a port. */
+  readonly socketPath: string;
+  /** Gives the slot back. Only the first call counts. */
+  close(outcome: SessionOutcome): void;
+}
+
+/** The pool's side of a session. */
+export interface SessionOwner<P extends ProcessView> {
+  sessionClosed(process: P, outcome: SessionOutcome): void;
+}
+
+export class PoolSession<P extends ProcessView> implements Session {
+  #open = true;
+
+  constructor(
+    readonly process: P,
+    private readonly owner: SessionOwner<P>,
+  ) {}
+
+  get target(): AppTarget {
+    return this.process.target;
+  }
+
+  get socketPath(): string {
+    const target = this.process.target;
+    return 'path' in target ? target.path : '';
+  }
+
+  close(outcome: SessionOutcome): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.owner.sessionClosed(this.process, outcome);
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The pool as plain data, for status, metrics and tests of other rooms. A picture of one moment: nothing in it
+ * changes later, and nothing in it leads back into the pool.
+ */
+import type { AppGroup } from './app-group.js';
+import type { AppProcess, ProcessState } from './app-process.js';
+
+export interface ProcessSnapshot {
+  /** Undefined while it starts. */
+  readonly pid: number | undefined;
+  readonly key: string;
+  readonly state: ProcessState;
+  /** Generation of the group's code that it runs. */
+  readonly code: number;
+  readonly sessions: number;
+  readonly concurrency: number;
+  readonly processed: number;
+  readonly orderedAt: Date;
+  readonly startedAt: Date | undefined;
+  readonly uptimeMs: number;
+  readonly idleMs: number;
+  readonly elu: number | undefined;
+  readonly heapUsed: number | undefined;
+}
+
+export interface GroupSnapshot {
+  readonly key: string;
+  readonly name: string;
+  readonly appRoot: string;
+  readonly baseUri: string;
+  readonly environment: string;
+  readonly code: number;
+  readonly minInstances: number;
+  readonly maxInstances: number;
+  /** Requests that wait for a process, and those held back for a look at the restart files. */
+  readonly waiting: number;
+  readonly held: number;
+  readonly starting: number;
+  readonly restarting: boolean;
+  /** The group gets no more requests; its processes finish theirs. */
+  readonly retired: boolean;
+  /** Number of the error that requests get, while a pause after failures lasts. */
+  readonly failure: string | undefined;
+  readonly pauseMs: number;
+  readonly createdAt: Date;
+  readonly processes: readonly ProcessSnapshot[];
+}
+
+export interface PoolSnapshot {
+  readonly takenAt: Date;
+  readonly generation: number;
+  readonly maxPoolSize: number;
+  /** Processes that count for the limit: starting and ready ones. */
+  readonly capacityUsed: number;
+  readonly processCount: number;
+  /** Requests of groups that have no process and no place for one. */
+  readonly starvingGroups: number;
+  readonly stopping: boolean;
+  readonly groups: readonly GroupSnapshot[];
+}
+
+export function processSnapshot(process: AppProcess, now: number): ProcessSnapshot {
+  return {
+    pid: process.pid === 0 ? undefined : process.pid,
+    key: process.key,
+    state: process.state,
+    code: process.code,
+    sessions: process.sessions,
+    concurrency: process.concurrency,
+    processed: process.processed,
+    orderedAt: process.orderedAt,
+    startedAt: process.startedAt,
+    uptimeMs: process.livedMs(now),
+    idleMs: process.sessions > 0 ? 0 : now - process.lastUsed,
+    elu: process.report.elu,
+    heapUsed: process.report.heapUsed,
+  };
+}
+
+export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
+  const paused = group.backoff.active(now);
+  return {
+    key: group.key,
+    name: group.config.groupName,
+    appRoot: group.config.appRoot,
+    baseUri: group.config.baseUri,
+    environment: group.config.settings.appEnv,
+    code: group.code,
+    minInstances: group.limits.minInstances,
+    maxInstances: group.limits.maxInstances,
+    waiting: group.queue.size,
+    held: group.held,
+    starting: group.starting,
+    restarting: group.restarting,
+    retired: group.retired,
+    failure: paused ? group.failure?.code : undefined,
+    pauseMs: paused ? group.backoff.until - now : 0,
+    createdAt: group.createdAt,
+    processes: [...group.members].map((process) => processSnapshot(process, now)),
+  };
+}
