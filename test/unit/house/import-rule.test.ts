@@ -24,7 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   admin: ['base', 'config', 'pool/snapshot'],
   instance: ['base'],
   standalone: ['base', 'config', 'gateway'],
-  cli: ['base', 'config', 'instance', 'standalone'],
+  cli: ['base', 'config', 'instance', 'admin/memory', 'standalone'],
   loaders: [],
   core: ['*'],
 };
