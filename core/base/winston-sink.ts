@@ -4,7 +4,7 @@
  * of apps do not come this way: spawn/output.ts writes them to the target directly.
  */
 import { createLogger } from 'winston';
-import Transport = require('winston-transport');
+import Transport from 'winston-transport';
 import type { Level, LogSink } from './log.js';
 
 const LEVELS: Readonly<Record<Level, number>> = { error: 0, warn: 1, notice: 2, info: 3, debug: 4, trace: 5 };
