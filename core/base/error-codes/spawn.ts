@@ -1,4 +1,143 @@
 /** PSG6xxx: starting an app process. */
 import type { ErrorRow } from '../error-row.js';
 
-export const SPAWN_ERRORS = {} as const satisfies Record<string, ErrorRow>;
+const NOT_STARTED = 'The app could not be started.';
+
+export const SPAWN_ERRORS = {
+  PSG6001: {
+    severity: 'error',
+    message: 'no app found in the app root',
+    status: 500,
+    safe: NOT_STARTED,
+    cause:
+      'The app root holds none of the files that an app is known by, and no type or start command is configured.',
+    outcome: 'Requests for the app get an error; the next request looks again.',
+    action:
+      'Check PassengerAppRoot, or set PassengerStartupFile, PassengerAppType or PassengerAppStartCommand.',
+  },
+  PSG6002: {
+    severity: 'error',
+    message: 'the start command of Passengerfile.json is not used',
+    status: 500,
+    safe: NOT_STARTED,
+    cause:
+      'The app root has a Passengerfile.json. Start commands are taken from the configuration of Apache only.',
+    outcome: 'The app is not started.',
+    action:
+      'Put the command into PassengerAppStartCommand, or name the startup file with PassengerStartupFile.',
+  },
+  PSG6003: {
+    severity: 'error',
+    message: 'the startup file lies outside the app root',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'PassengerStartupFile is absolute or leads out of the app root by "..".',
+    outcome: 'The app is not started.',
+    action:
+      'Give a path relative to PassengerAppRoot, or set PassengerAppRoot to a directory that holds the file.',
+  },
+  PSG6004: {
+    severity: 'error',
+    message: 'app was not ready in time',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'The app did not listen within PassengerStartTimeout. The fields name the step that it was in.',
+    outcome: 'The process is killed; waiting requests get an error; later starts are spaced out.',
+    action:
+      'See the last output of the app: often a database that does not answer. Raise PassengerStartTimeout if it is slow.',
+  },
+  PSG6005: {
+    severity: 'error',
+    message: 'app ended before it was ready',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'The process exited or was killed by a signal while it started.',
+    outcome: 'Waiting requests get an error; later starts are spaced out.',
+    action:
+      'See exit code and last output of the app. An app that never listens ends as soon as it has nothing to do.',
+  },
+  PSG6006: {
+    severity: 'error',
+    message: 'app threw an exception while it started',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'An exception or rejection that the app does not handle ended it before it listened.',
+    outcome: 'Waiting requests get an error; later starts are spaced out.',
+    action: 'See the stack in the fields of the line.',
+  },
+  PSG6007: {
+    severity: 'error',
+    message: 'no startup file could be found',
+    status: 500,
+    safe: NOT_STARTED,
+    cause:
+      'package.json names no file that exists, and there is neither server.js nor index.js; the fields say what was wrong.',
+    outcome: 'The app is not started.',
+    action: 'Set PassengerStartupFile, or "main" in package.json.',
+  },
+  PSG6008: {
+    severity: 'info',
+    message: 'start of the app was canceled',
+    status: 503,
+    safe: 'The server is busy or restarting; please try again.',
+    cause: 'The process was no longer wanted while it still started: a restart, a reload or a stop.',
+    outcome: 'It is killed.',
+    action: 'None.',
+  },
+  PSG6009: {
+    severity: 'error',
+    message: 'no free port for the app',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'A program started by a command needs a TCP port on 127.0.0.1 and none could be bound.',
+    outcome: 'The app is not started; the next request tries again.',
+    action: 'See how many ports are in use (ss -ltn), and the range in net.ipv4.ip_local_port_range.',
+  },
+  PSG6010: {
+    severity: 'warn',
+    message: 'output of the app was dropped',
+    cause: 'The app wrote more lines than the log takes in a second.',
+    outcome: 'The lines are lost; the app is not slowed down.',
+    action: 'Let the app log less, or into a file of its own.',
+  },
+  PSG6011: {
+    severity: 'warn',
+    message: 'control connection of an app was closed',
+    cause: 'The process sent more than the protocol allows on the descriptor that is meant for the loader.',
+    outcome: 'The app goes on; it reports no utilisation any more and is stopped by SIGTERM.',
+    action: 'See whether the app writes to descriptor 4.',
+  },
+  PSG6012: {
+    severity: 'error',
+    message: 'the supervisor could not start the process',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'A step between fork and exec failed; the fields name step and errno.',
+    outcome: 'Waiting requests get an error; later starts are spaced out.',
+    action: 'See the step and the detail in the fields of the line.',
+  },
+  PSG6013: {
+    severity: 'warn',
+    message: 'app listens where requests do not come from',
+    cause:
+      'The loader saw a server that cannot take the inherited socket: with TLS or HTTP/2, or kept away by autoInstall.',
+    outcome: 'The app gets that server as it wants; the first plain HTTP server still gets the socket.',
+    action: 'Let the app make a plain HTTP server; Apache does TLS and HTTP/2.',
+  },
+  PSG6014: {
+    severity: 'warn',
+    message: 'a running process cannot be adopted',
+    cause: 'The record that the core before left about the process is unreadable or of another version.',
+    outcome: 'The process is killed; a new one starts when it is needed.',
+    action: 'None.',
+  },
+  PSG6015: {
+    severity: 'error',
+    message: 'environment of the app is too large',
+    status: 500,
+    safe: NOT_STARTED,
+    cause: 'The values of SetEnv and PassEnv for the app do not fit into one message (about 30 KB).',
+    outcome: 'The app is not started.',
+    action: 'Move large values into a file that the app reads.',
+  },
+} as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,100 @@
+/**
+ * The core's side of the channel to the supervisor: hands each message to the part of the core that it concerns, and
+ * shows by heartbeats that the event loop turns. Decides nothing. Made by the composition root, on descriptor 3.
+ */
+import type { Clock, ClockTimer } from '../base/clock.js';
+import { closeFd } from '../native.js';
+import { Channel } from '../supervisor/channel.js';
+import { FROM_CORE, TO_CORE, type FromCore, type Message } from '../supervisor/messages.js';
+
+/** What the rest of this room needs of the channel; tests have one of their own. */
+export interface SupervisorLink {
+  send(message: FromCore): void;
+}
+
+/** What concerns processes; SupervisorSpawner takes it. */
+export type ProcessMessage = Message<'SPAWNED' | 'SPAWN_FAILED' | 'EXITED'>;
+
+/** Whoever is given descriptors owns them. */
+export interface CoreChannelHandlers {
+  /** `errorLog` is the log to write to from now on, where the message brought one. */
+  onConfig(config: Message<'CORE_CONFIG'>, errorLog: number | undefined): void;
+  onAdopt(process: Message<'ADOPT'>, fds: readonly number[]): void;
+  /** All running processes have been told. */
+  onStart(): void;
+  onProcess(message: ProcessMessage, fds: readonly number[]): void;
+  onStat(result: Message<'STAT_RESULT'>): void;
+  onStop(deadlineMs: number): void;
+  /** The supervisor is gone (undefined) or not to be understood; the core has to end. */
+  onEnd(problem: Error | undefined): void;
+}
+
+const HEARTBEAT_MS = 1000;
+
+type ToCoreType = (typeof TO_CORE)[number];
+type FromCoreType = (typeof FROM_CORE)[number];
+
+export class SupervisorChannel implements SupervisorLink {
+  readonly #channel: Channel<ToCoreType, FromCoreType>;
+  #heartbeat: ClockTimer | undefined;
+
+  /** Takes ownership of `fd`. */
+  constructor(
+    fd: number,
+    private readonly handlers: CoreChannelHandlers,
+    private readonly clock: Clock,
+  ) {
+    this.#channel = new Channel<ToCoreType, FromCoreType>(fd, TO_CORE, {
+      onMessage: (message, fds) => this.#dispatch(message, fds),
+      onEnd: (problem) => {
+        this.#stopHeartbeat();
+        handlers.onEnd(problem);
+      },
+    });
+  }
+
+  /** @throws PassengerError PSG7001 when the message is longer than the channel allows */
+  send(message: FromCore): void {
+    this.#channel.send(message);
+  }
+
+  startHeartbeat(): void {
+    this.#stopHeartbeat();
+    this.send({ type: 'HEARTBEAT' });
+    this.#heartbeat = this.clock.setTimeout(() => this.startHeartbeat(), HEARTBEAT_MS);
+  }
+
+  close(): void {
+    this.#stopHeartbeat();
+    this.#channel.close();
+  }
+
+  #stopHeartbeat(): void {
+    if (this.#heartbeat !== undefined) this.clock.clearTimeout(this.#heartbeat);
+    this.#heartbeat = undefined;
+  }
+
+  #dispatch(message: Message<ToCoreType>, fds: number[]): void {
+    switch (message.type) {
+      case 'CORE_CONFIG':
+        fds.slice(1).forEach(closeFd);
+        return this.handlers.onConfig(message, fds[0]);
+      case 'ADOPT':
+        return this.handlers.onAdopt(message, fds);
+      case 'SPAWNED':
+      case 'SPAWN_FAILED':
+      case 'EXITED':
+        return this.handlers.onProcess(message, fds);
+      default:
+        fds.forEach(closeFd);
+    }
+    switch (message.type) {
+      case 'START':
+        return this.handlers.onStart();
+      case 'STAT_RESULT':
+        return this.handlers.onStat(message);
+      case 'CORE_STOP':
+        return this.handlers.onStop(message.deadlineMs);
+    }
+  }
+}
