@@ -12,8 +12,8 @@ export type View = () => { readonly type: 'text/plain' | 'application/json'; rea
 export interface AdminServerOptions {
   /** Path (`/pool.json`) → view. */
   readonly views: ReadonlyMap<string, View>;
-  /** Whether the peer of a connection may look. */
-  readonly isAllowed: (socket: Socket) => boolean;
+  /** Whether the peer of a connection, given by its descriptor, may look. */
+  readonly isAllowed: (fd: number) => boolean;
   readonly log: Log;
 }
 
@@ -33,7 +33,7 @@ export class AdminServer {
     this.#server.headersTimeout = TIMEOUT_MS;
     this.#server.keepAliveTimeout = TIMEOUT_MS;
     this.#server.on('connection', (socket) => {
-      if (!options.isAllowed(socket)) {
+      if (!options.isAllowed(descriptorOf(socket))) {
         options.log.report('PSG8001');
         socket.destroy();
       }
@@ -60,6 +60,12 @@ export class AdminServer {
     const { type, body } = view();
     reply(response, 200, type, body);
   }
+}
+
+/** Node keeps the descriptor of a socket in its handle, which has no public type; -1 when it is gone already. */
+function descriptorOf(socket: Socket): number {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } | null };
+  return handle?.fd ?? -1;
 }
 
 function reply(response: ServerResponse, status: number, type: string, body: string): void {

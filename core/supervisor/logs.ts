@@ -1,6 +1,6 @@
 /**
- * Where the supervisor's lines go: descriptor 2 (Apache's error log, replaced at a reload) or the system's log. Also
- * the descriptors 1 and 2 that a new core inherits.
+ * Where the lines of supervisor and core go: descriptor 2 (Apache's error log, replaced at a reload) or the system's
+ * log. Also the descriptors 1 and 2 that a new core inherits. Each of the two processes has one ErrorLog.
  */
 import { FdSink } from '../base/fd-sink.js';
 import type { Level, LogSink } from '../base/log.js';
@@ -39,7 +39,12 @@ const FACILITIES: Readonly<Record<string, number>> = {
 /** httpd's own default. */
 const DEFAULT_FACILITY = 23;
 
-class SyslogSink implements LogSink {
+/** A sink that also takes finished lines (of apps). */
+interface LineSink extends LogSink {
+  writeLine(line: string): void;
+}
+
+class SyslogSink implements LineSink {
   constructor(
     private readonly facility: number,
     private readonly tag: string,
@@ -48,20 +53,28 @@ class SyslogSink implements LogSink {
   write(level: Level, room: string, text: string): void {
     syslog(PRIORITY[level], this.facility * 8, this.tag, `[passenger_${room}:${level}] ${text}`);
   }
+
+  writeLine(line: string): void {
+    syslog(PRIORITY.notice, this.facility * 8, this.tag, line);
+  }
 }
 
-function chooseSink(kind: string): LogSink {
+function chooseSink(kind: string): LineSink {
   const [type, facility, tag] = kind.split(':');
   if (type !== 'syslog') return new FdSink(2);
   return new SyslogSink(FACILITIES[facility ?? ''] ?? DEFAULT_FACILITY, tag ?? 'httpd');
 }
 
 /** A sink that can change its target; loggers keep it. */
-export class SupervisorLogs implements LogSink {
-  #sink: LogSink = new FdSink(2);
+export class ErrorLog implements LineSink {
+  #sink: LineSink = new FdSink(2);
 
   write(level: Level, room: string, text: string): void {
     this.#sink.write(level, room, text);
+  }
+
+  writeLine(line: string): void {
+    this.#sink.writeLine(line);
   }
 
   /** Takes the error log of a CONFIG and owns its descriptors. */
