@@ -20,6 +20,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -188,11 +189,14 @@ function buildAddon() {
   });
 }
 
+/** make itself knows what is out of date, also when the place of the checkout or of Node.js changed. */
 function buildModule() {
-  const directory = join(ROOT, 'apache-module');
-  if (spawnSync('make', ['-s', '-q', '-C', directory], { stdio: 'ignore' }).status === 0) return false;
-  say('building the Apache module');
-  run('make', 'make', ['-s', '-C', directory]);
+  const module = join(ROOT, 'apache-module/build/mod_passenger.so');
+  const builtAt = () => (existsSync(module) ? statSync(module).mtimeMs : 0);
+  const before = builtAt();
+  run('make', 'make', ['-s', '-C', join(ROOT, 'apache-module'), `NODE=${execPath}`]);
+  if (builtAt() === before) return false;
+  say('built the Apache module');
   return true;
 }
 
