@@ -46,7 +46,7 @@ export function assertGroup(group: AppGroup, pool: Pool): void {
     if (process.state === 'draining') assert(process.sessions > 0, 'group rule 5: draining has work left');
   }
   assertWaiting(group, pool);
-  assertCode(group);
+  if (!pool.adopting) assertCode(group);
   assertMinimum(group, pool);
 }
 

@@ -1,0 +1,158 @@
+/** MaxPoolSize: who gets a place, who makes way, and what becomes of idle processes. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { appConfig, Bench, serverSettings, type FakeRequest } from './pool-fixture.js';
+
+const pids = (bench: Bench): number[] => bench.spawner.alive.map((process) => process.pid);
+
+test('never more processes than MaxPoolSize', async () => {
+  const bench = new Bench({ maxPoolSize: '3' });
+  const config = appConfig('shop', { forceMaxConcurrentRequestsPerProcess: '1' });
+  for (let n = 0; n < 10; n += 1) bench.request(config);
+  await bench.settle();
+  assert.equal(bench.spawner.alive.length, 3);
+});
+
+test('when the pool is full, the longest idle process above its minimum makes way for a new app', async () => {
+  const bench = new Bench({ maxPoolSize: '3' });
+  const a = appConfig('a', { minInstances: '1' });
+  const b = appConfig('b', {
+    minInstances: '1',
+    forceMaxConcurrentRequestsPerProcess: '1',
+    maxInstances: '2',
+  });
+  (await bench.served(a)).close();
+  await bench.advance(1000);
+  const both: FakeRequest[] = [bench.request(b), bench.request(b)];
+  await bench.settle();
+  both[0]?.close();
+  await bench.advance(1000);
+  both[1]?.close();
+  await bench.served(appConfig('c'));
+  assert.deepEqual(pids(bench), [1000, 1002, 1003], 'a is idle for longer, but b is above its minimum');
+});
+
+test('when no idle process is above its minimum, the longest idle one of any app makes way', async () => {
+  const bench = new Bench({ maxPoolSize: '2' });
+  (await bench.served(appConfig('a'))).close();
+  await bench.advance(1000);
+  (await bench.served(appConfig('b'))).close();
+  await bench.served(appConfig('c'));
+  assert.deepEqual(pids(bench), [1001, 1002]);
+  assert.equal(bench.pool.snapshot().capacityUsed, 2);
+});
+
+test('when nobody is idle the request waits, and the first process that becomes idle makes way', async () => {
+  const bench = new Bench({ maxPoolSize: '1' });
+  const busy = await bench.served(appConfig('a'));
+  const waiting = bench.request(appConfig('b'));
+  await bench.settle();
+  assert.equal(waiting.state, 'waiting');
+  assert.equal(bench.pool.snapshot().starvingGroups, 1);
+  busy.close();
+  await bench.settle();
+  assert.equal(waiting.state, 'serving');
+});
+
+test('apps that wait for a place get it in the order in which they came', async () => {
+  const bench = new Bench({ maxPoolSize: '1' });
+  const busy = await bench.served(appConfig('a'));
+  const order: string[] = [];
+  const waiting = ['b', 'c', 'd'].map((name) => {
+    const request = bench.request(appConfig(name));
+    const told = request.onSession.bind(request);
+    request.onSession = (session) => {
+      told(session);
+      order.push(name);
+    };
+    return request;
+  });
+  // A second request of the first app asks again and again; that does not cost anybody the turn.
+  bench.request(appConfig('b'));
+  busy.close();
+  for (let step = 0; step < 6; step += 1) {
+    await bench.settle();
+    for (const request of waiting) request.close();
+  }
+  assert.deepEqual(order.slice(0, 1), ['b']);
+  assert.equal(order.indexOf('c') < order.indexOf('d') || !order.includes('d'), true);
+});
+
+test('a starving app whose requests have all gone wants nothing any more', async () => {
+  const bench = new Bench({ maxPoolSize: '1' });
+  const busy = await bench.served(appConfig('a'));
+  const waiting = bench.request(appConfig('b'));
+  waiting.cancel();
+  assert.equal(bench.pool.snapshot().starvingGroups, 0);
+  busy.close();
+  await bench.settle();
+  assert.deepEqual(pids(bench), [1000]);
+});
+
+test('a minimum that found no room is restored when there is room', async () => {
+  const bench = new Bench({ maxPoolSize: '2' });
+  const a = await bench.served(appConfig('a', { minInstances: '2' }));
+  await bench.settle();
+  a.close();
+  const b = appConfig('b', { minInstances: '0' });
+  (await bench.served(b)).close();
+  assert.equal(bench.group(appConfig('a', { minInstances: '2' })).serving.length, 1);
+  await bench.advance(301_000, 10_000);
+  assert.equal(
+    bench.group(appConfig('a', { minInstances: '2' })).serving.length,
+    2,
+    'b was idle and has gone',
+  );
+});
+
+test('idle processes above the minimum go after PoolIdleTime, not before', async () => {
+  const bench = new Bench({ poolIdleTime: '60' });
+  const config = appConfig('shop', { forceMaxConcurrentRequestsPerProcess: '1', maxInstances: '3' });
+  const requests = [1, 2, 3].map(() => bench.request(config));
+  await bench.settle();
+  for (const request of requests) request.close();
+  await bench.advance(59_000, 1000);
+  assert.equal(bench.spawner.alive.length, 3);
+  await bench.advance(2000, 1000);
+  assert.equal(bench.spawner.alive.length, 1);
+});
+
+test('PoolIdleTime 0 keeps idle processes', async () => {
+  const bench = new Bench({ poolIdleTime: '0' });
+  (await bench.served(appConfig('shop', { minInstances: '0' }))).close();
+  await bench.advance(1_000_000, 100_000);
+  assert.equal(bench.spawner.alive.length, 1);
+});
+
+test('an app with a minimum of 0 may go wholly and is forgotten when nobody asks', async () => {
+  const bench = new Bench({ poolIdleTime: '60' });
+  (await bench.served(appConfig('shop', { minInstances: '0' }))).close();
+  await bench.advance(61_000, 1000);
+  assert.equal(bench.spawner.alive.length, 0);
+  await bench.advance(61_000, 1000);
+  assert.equal(bench.registry.size, 0);
+  await bench.served(appConfig('shop', { minInstances: '0' }));
+});
+
+test('PassengerMaxInstances goes before MaxInstancesPerApp, and both before the minimum', async () => {
+  const bench = new Bench({ maxPoolSize: '10', maxInstancesPerApp: '1' });
+  await bench.served(appConfig('a', { minInstances: '3', maxInstances: '2' }));
+  await bench.served(appConfig('b', { minInstances: '3' }));
+  await bench.settle();
+  assert.equal(bench.spawner.alive.filter((process) => process.config.appRoot === '/srv/a').length, 2);
+  assert.equal(bench.spawner.alive.filter((process) => process.config.appRoot === '/srv/b').length, 1);
+});
+
+test('a raised MaxPoolSize serves those who wait, a lowered one drains idle processes first', async () => {
+  const bench = new Bench({ maxPoolSize: '1' });
+  const first = await bench.served(appConfig('a'));
+  const second = bench.request(appConfig('b'));
+  bench.pool.reload(serverSettings({ maxPoolSize: '2' }), 1);
+  await bench.settle();
+  assert.equal(second.state, 'serving');
+  second.close();
+  bench.pool.reload(serverSettings({ maxPoolSize: '1' }), 1);
+  await bench.settle();
+  assert.deepEqual(pids(bench), [1000]);
+  first.close();
+});
