@@ -1,0 +1,133 @@
+/*
+ * The target that the app sees: the client's own bytes where Apache decided by exactly them, and the escaped result
+ * where something rewrote the path. Called by request_head.c.
+ */
+#include "mod_passenger.h"
+
+/* Path and query of the request line without scheme and host. */
+static const char *original_target(request_rec *r)
+{
+    const char *target = r->unparsed_uri == NULL ? "/" : r->unparsed_uri;
+    const char *rest;
+
+    if (target[0] == '/' || target[0] == '*') {
+        return target;
+    }
+    rest = strstr(target, "://");
+    rest = rest == NULL ? NULL : rest + 3 + strcspn(rest + 3, "/?#");
+    if (rest == NULL || *rest == '\0' || *rest == '#') {
+        return "/";
+    }
+    return *rest == '/' ? rest : apr_pstrcat(r->pool, "/", rest, NULL);
+}
+
+/* Does Apache's own reading of these bytes give the path that it decided by? */
+static int means(request_rec *r, const char *raw, apr_size_t length)
+{
+    const core_server_config *server = ap_get_core_module_config(r->server->module_config);
+    const core_dir_config *dir = ap_get_core_module_config(r->per_dir_config);
+    unsigned int flags = AP_NORMALIZE_DECODE_UNRESERVED | (server->merge_slashes ? AP_NORMALIZE_MERGE_SLASHES : 0);
+    unsigned int unescape = AP_UNESCAPE_URL_KEEP_UNRESERVED;
+    char *path;
+
+    if (strncmp(raw, r->uri, length) == 0 && r->uri[length] == '\0' && memchr(raw, '%', length) == NULL) {
+        return 1;
+    }
+    if (dir->allow_encoded_slashes && !dir->decode_encoded_slashes) {
+        unescape |= AP_UNESCAPE_URL_KEEP_SLASHES;
+    }
+    path = apr_pstrmemdup(r->pool, raw, length);
+    if (!ap_normalize_path(path, flags) || ap_unescape_url_ex(path, unescape) != OK) {
+        return 0;
+    }
+    if (dir->allow_encoded_slashes && dir->decode_encoded_slashes && !ap_normalize_path(path, flags)) {
+        return 0;
+    }
+    return strcmp(path, r->uri) == 0;
+}
+
+/* Anything that could end the request line or mean something else to a parser of URLs. */
+static int needs_escape(unsigned char c)
+{
+    return c <= 0x20 || c >= 0x7f || c == '#' || c == '%' || c == '?' || c == '"' || c == '<' || c == '>' || c == '\\'
+           || c == '^' || c == '`' || c == '{' || c == '|' || c == '}';
+}
+
+static char *escape(apr_pool_t *pool, const char *path, apr_size_t room_behind)
+{
+    static const char digits[] = "0123456789abcdef";
+    char *start = apr_palloc(pool, 3 * strlen(path) + room_behind + 1);
+    char *to = start;
+
+    for (; *path != '\0'; path++) {
+        unsigned char c = (unsigned char)*path;
+
+        if (needs_escape(c)) {
+            *to++ = '%';
+            *to++ = digits[c >> 4];
+            *to++ = digits[c & 15];
+        }
+        else {
+            *to++ = *path;
+        }
+    }
+    *to = '\0';
+    return start;
+}
+
+/* Query strings come from the request line or a rewrite rule: bytes that would break the line are escaped. */
+static const char *safe_query(apr_pool_t *pool, const char *query)
+{
+    const unsigned char *at;
+
+    for (at = (const unsigned char *)query; *at > 0x20 && *at != 0x7f && *at != '#'; at++) {
+    }
+    if (*at == '\0') {
+        return query;
+    }
+    {
+        char *copy = apr_palloc(pool, 3 * strlen(query) + 1), *to = copy;
+
+        for (at = (const unsigned char *)query; *at != '\0'; at++) {
+            if (*at > 0x20 && *at != 0x7f && *at != '#') {
+                *to++ = (char)*at;
+            }
+            else {
+                to += apr_snprintf(to, 4, "%%%02x", *at);
+            }
+        }
+        *to = '\0';
+        return copy;
+    }
+}
+
+static int same_query(const char *raw, const char *args)
+{
+    apr_size_t length;
+
+    if (*raw != '?') {
+        return args == NULL || *args == '\0';
+    }
+    length = strcspn(raw + 1, "#");
+    return args != NULL ? strncmp(raw + 1, args, length) == 0 && args[length] == '\0' : length == 0;
+}
+
+const char *psg_request_target(request_rec *r, int keep_original)
+{
+    const char *raw = original_target(r);
+    apr_size_t path_length = strcspn(raw, "?#");
+    const char *query = r->args;
+    char *path;
+
+    if (keep_original || (means(r, raw, path_length) && same_query(raw + path_length, query))) {
+        const char *fragment = strchr(raw, '#');
+        return safe_query(r->pool, fragment == NULL ? raw : apr_pstrmemdup(r->pool, raw, (apr_size_t)(fragment - raw)));
+    }
+    if (means(r, raw, path_length)) {
+        path = apr_pstrmemdup(r->pool, raw, path_length);
+    }
+    else {
+        path = escape(r->pool, r->uri, 0);
+    }
+    return query == NULL ? path : apr_pstrcat(r->pool, path, "?", safe_query(r->pool, query), NULL);
+}
