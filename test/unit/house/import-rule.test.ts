@@ -33,6 +33,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'http-parser-js': ['gateway'],
   winston: ['base'],
+  'winston-transport': ['base'],
   commander: ['cli'],
 };
 
@@ -57,8 +58,34 @@ function roomOf(path: string): string {
   return path === 'core/native.ts' ? 'native' : 'core';
 }
 
-function importsOf(path: string): string[] {
-  return ts.preProcessFile(textOf(path), true, true).importedFiles.map((file) => file.fileName);
+/** What an import, an export … from, import() or require() names; undefined for everything else, types included. */
+function specifierOf(node: ts.Node): ts.Expression | undefined {
+  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return node.moduleSpecifier;
+  if (!ts.isCallExpression(node)) return undefined;
+  const { expression } = node;
+  const loads =
+    expression.kind === ts.SyntaxKind.ImportKeyword ||
+    (ts.isIdentifier(expression) && expression.text === 'require');
+  return loads ? node.arguments[0] : undefined;
+}
+
+/** Imports of types alone vanish when compiled. */
+function isTypeOnly(node: ts.Node): boolean {
+  if (ts.isExportDeclaration(node)) return node.isTypeOnly;
+  return ts.isImportDeclaration(node) && node.importClause?.isTypeOnly === true;
+}
+
+function importsOf(path: string, { types }: { types: boolean }): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const specifier = specifierOf(node);
+    if (specifier !== undefined && ts.isStringLiteralLike(specifier) && (types || !isTypeOnly(node))) {
+      found.push(specifier.text);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(path, textOf(path), ts.ScriptTarget.Latest));
+  return found;
 }
 
 /** The source file that a relative import means. */
@@ -81,7 +108,7 @@ function relativeAllowed(from: string, specifier: string): boolean {
 
 for (const path of FILES) {
   test(`${path} imports only what its room may`, () => {
-    for (const specifier of importsOf(path)) {
+    for (const specifier of importsOf(path, { types: true })) {
       if (isBuiltin(specifier)) continue;
       if (isRelative(specifier)) {
         assert.ok(relativeAllowed(path, specifier), `${path} must not import ${specifier}`);
@@ -93,14 +120,13 @@ for (const path of FILES) {
   });
 }
 
-/** All files that loading `entry` loads. Imports of types alone vanish when compiled, so they do not count. */
+/** All files and packages that loading `entry` loads. */
 function closure(entry: string, seen: Set<string> = new Set()): Set<string> {
   if (seen.has(entry) || !existsSync(join(TOP, entry))) return seen;
   seen.add(entry);
-  const withoutTypes = textOf(entry).replace(/^(?:import|export) type [^;]*;/gm, '');
-  for (const { fileName } of ts.preProcessFile(withoutTypes, true, true).importedFiles) {
-    if (isRelative(fileName)) closure(targetOf(entry, fileName), seen);
-    else seen.add(fileName);
+  for (const specifier of importsOf(entry, { types: false })) {
+    if (isRelative(specifier)) closure(targetOf(entry, specifier), seen);
+    else seen.add(specifier);
   }
   return seen;
 }
@@ -110,6 +136,11 @@ test('the supervisor, which is root, loads no package from outside', () => {
     (name) => !name.startsWith('core/') && !isBuiltin(name),
   );
   assert.deepEqual(outside, []);
+});
+
+test('each package that a room uses is declared', () => {
+  const { dependencies } = JSON.parse(textOf('package.json')) as { dependencies: Record<string, string> };
+  for (const name of Object.keys(PACKAGES)) assert.ok(name in dependencies, name);
 });
 
 test('each room stands in the table', () => {
