@@ -60,10 +60,12 @@ test("numbers lie in the range of their room's table", () => {
   }
 });
 
-test('a message that ends a request has one safe sentence for the client', () => {
+test('what a client reads is a sentence, and only where a request ends', () => {
   for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
     const { status, safe } = errorRow(code);
-    if (status !== undefined) assert.match(safe ?? '', /\.$/, `${code} has a status but no sentence`);
+    if (safe === undefined) continue;
+    assert.match(safe, /^[A-Z].*\.$/, code);
+    assert.notEqual(status, undefined, `${code} has a sentence but no status`);
   }
 });
 
