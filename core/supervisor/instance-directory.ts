@@ -73,7 +73,7 @@ function writeNew(file: string, content: Buffer | string): void {
   fs.rmSync(file, { force: true });
   const fd = fs.openSync(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
   try {
-    fs.writeSync(fd, content as string);
+    fs.writeFileSync(fd, content);
     fs.fchmodSync(fd, 0o644);
   } finally {
     fs.closeSync(fd);

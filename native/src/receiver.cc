@@ -3,7 +3,6 @@
 // thread that is behind stops the reading, and with it the sender.
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -32,7 +31,8 @@ struct Piece {
   }
 };
 
-// Shared by the thread and the JavaScript object.
+// Shared by the thread and the JavaScript object. `fd` is the thread's: it closes it at its end, so that the peer does
+// not have to wait for a garbage collection.
 struct State {
   int fd = -1;
   int wake = -1;
@@ -42,7 +42,6 @@ struct State {
   Napi::FunctionReference on_end;
 
   ~State() {
-    if (fd >= 0) close(fd);
     if (wake >= 0) close(wake);
   }
 };
@@ -98,10 +97,10 @@ void read_all(const State& state, Calls& calls) {
 Napi::Value receive_records(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto state = std::make_shared<State>();
-  state->fd = fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3);
-  if (state->fd < 0) throw_errno(env, errno, "dup");
   state->wake = eventfd(0, EFD_CLOEXEC);
   if (state->wake < 0) throw_errno(env, errno, "eventfd");
+  state->fd = fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3);
+  if (state->fd < 0) throw_errno(env, errno, "dup");
   state->room = std::min<size_t>(info[1].As<Napi::Number>().Uint32Value(), kMaxRoom);
   state->on_record = Napi::Persistent(info[2].As<Napi::Function>());
   state->on_end = Napi::Persistent(info[3].As<Napi::Function>());
@@ -110,13 +109,14 @@ Napi::Value receive_records(const Napi::CallbackInfo& info) {
   auto* context = new Shared(state);
   auto calls = Calls::New(env, "passenger receiver", kQueue, 1, context,
                           [](Napi::Env, void*, Shared* owned) { delete owned; }, static_cast<void*>(nullptr));
-  const State* view = state.get();
   try {
-    std::thread([view, calls]() mutable {
+    std::thread([view = state.get(), calls]() mutable {
       read_all(*view, calls);
+      close(view->fd);
       calls.Release();
     }).detach();
   } catch (const std::system_error&) {
+    close(state->fd);
     calls.Release();
     throw_errno(env, EAGAIN, "pthread_create");
   }

@@ -34,13 +34,13 @@ class FileIdentity {
 };
 
 bool bind_as(int fd, const sockaddr_un& address, uid_t uid, gid_t gid, mode_t mode) {
+  // On Linux the file gets the mode of the socket's own inode, so there is no moment with another mode.
+  if (fchmod(fd, mode) != 0) return false;
   const FileIdentity identity(uid, gid);
   if (!FileIdentity::is(uid, gid)) {
     errno = EPERM;
     return false;
   }
-  // On Linux the file gets the mode of the socket's own inode, so there is no moment with another mode.
-  if (fchmod(fd, mode) != 0) return false;
   const mode_t before = umask(0);
   const int result = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int error = errno;

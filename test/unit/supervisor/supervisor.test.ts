@@ -1,0 +1,399 @@
+/** The supervisor as Apache's parent and the core see it: real processes, as root, with Debian's own users. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { closeFd, pipe } from '../../../core/native.js';
+import { eventually } from '../../support/eventually.js';
+import { Driver, isGone, makeApp, processStatus, type DriverOptions } from './driver.js';
+
+const root = process.getuid?.() === 0;
+const asRoot = root ? {} : { skip: 'needs root' };
+const GAMES = 5;
+const MAN = 6;
+
+async function serving(t: TestContext, options: DriverOptions = {}): Promise<Driver> {
+  const driver = await Driver.serving(options);
+  t.after(() => driver.end());
+  return driver;
+}
+
+const COMMAND = '/bin/sh ./app.sh';
+const allowed: DriverOptions = { privileged: [['PassengerAppStartCommand', COMMAND]] };
+const LOOP = 'echo up; while :; do sleep 1000; done\n';
+
+async function startApp(driver: Driver, id: number, script: string, uid = GAMES): Promise<number> {
+  const appRoot = makeApp(driver.base, uid, 'app.sh', script);
+  driver.spawn(id, { appRoot, startCommand: COMMAND });
+  const pid = (await driver.told('SPAWNED', (m) => m['spawnId'] === id))['pid'];
+  assert.equal(typeof pid, 'number');
+  return pid as number;
+}
+
+test('sockets and directories belong to the core and are closed to everybody else', asRoot, async (t) => {
+  const driver = await serving(t);
+  const facts = (name: string): [number, number, number] => {
+    const { uid, gid, mode } = fs.lstatSync(path.join(driver.instanceDir, name));
+    return [uid, gid, mode & 0o7777];
+  };
+  assert.deepEqual(facts('.'), [0, 0, 0o755]);
+  assert.deepEqual(facts('core.d'), [33, 33, 0o700]);
+  assert.deepEqual(facts('apps'), [33, 33, 0o700]);
+  assert.deepEqual(facts('core.d/core.sock'), [33, 33, 0o600]);
+  assert.deepEqual(facts('core.d/admin.sock'), [33, 33, 0o600]);
+  assert.deepEqual(facts('loaders/preload.cjs'), [0, 0, 0o644]);
+  const core = driver.lines[0];
+  assert.equal(core?.uid, 33);
+  assert.equal(core?.gid, 33);
+  assert.deepEqual(core?.env?.sort(), ['LANG', 'PASSENGER_ROOT', 'PATH']);
+  assert.match(fs.readFileSync(`/proc/${driver.pid}/cmdline`, 'utf8'), /^Passenger supervisor/);
+});
+
+test('an app gets its own identity and nothing of ours', asRoot, async (t) => {
+  const driver = await serving(t, allowed);
+  const script = `cat /proc/self/status
+ls -l /proc/self/fd | awk '{print "fd " $9 " " $11}'
+echo umask=$(umask) cwd=$(/bin/pwd) pid=$$; cat /proc/self/limits | grep core; env | sed 's/^/env /'; sleep 1000\n`;
+  const pid = await startApp(driver, 1, script);
+  const text = await driver.output(pid, /env PWD=/);
+  assert.match(text, /^Uid:\t5\t5\t5\t5$/m);
+  assert.match(text, /^Gid:\t60\t60\t60\t60$/m);
+  assert.match(text, /^Groups:\t60 $/m);
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) {
+    assert.match(text, new RegExp(`^${set}:\t0000000000000000$`, 'm'));
+  }
+  assert.match(text, /^NoNewPrivs:\t1$/m);
+  assert.match(text, /^SigIgn:\t0000000000000000$/m);
+  assert.match(text, /^SigBlk:\t0000000000000000$/m);
+  const fds = [...text.matchAll(/^fd (\d+) (\S+)$/gm)].map(([, number]) => number);
+  // The sixth is the directory that ls itself reads.
+  assert.deepEqual(fds.slice(0, 5), ['0', '1', '2', '3', '4']);
+  assert.ok(fds.length <= 6, `descriptors ${fds.join(' ')}`);
+  assert.match(text, /umask=0022/);
+  assert.match(text, /Max core file size +0 /);
+  assert.match(text, new RegExp(`pid=${pid}`));
+  assert.match(text, new RegExp(`env LISTEN_PID=${pid}`));
+  const names = [...text.matchAll(/^env ([A-Z_]+)=/gm)].map(([, name]) => name).sort();
+  assert.deepEqual(names, [
+    'GIVEN',
+    'HOME',
+    'LISTEN_FDS',
+    'LISTEN_PID',
+    'LOGNAME',
+    'PATH',
+    'PWD',
+    'SHELL',
+    'USER',
+  ]);
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ');
+  assert.equal(stat?.[2], String(pid), 'own process group');
+  assert.equal(stat?.[3], String(pid), 'own session');
+  assert.equal(fs.readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8').trim(), '0');
+  const socket = fs.lstatSync(path.join(driver.instanceDir, 'apps', 'key1.sock'));
+  assert.deepEqual([socket.uid, socket.mode & 0o7777], [33, 0o600]);
+});
+
+test('a node app runs its startup file as the true main module behind the preload', asRoot, async (t) => {
+  const driver = await serving(t);
+  const script =
+    'console.log("main", require.main === module, globalThis.preloaded, process.argv[1], process.getuid());';
+  const appRoot = makeApp(driver.base, GAMES, 'server.js', script);
+  fs.symlinkSync(appRoot, path.join(driver.base, 'current'));
+  const current = path.join(driver.base, 'current');
+  driver.spawn(1, { kind: 'node', appRoot: current, startupFile: 'server.js', referenceFile: 'server.js' });
+  const pid = (await driver.told('SPAWNED'))['pid'];
+  const text = await driver.output(pid, /main/);
+  assert.equal(text.trim(), `main true true ${fs.realpathSync(appRoot)}/server.js 5`);
+  const exited = await driver.told('EXITED');
+  assert.deepEqual([exited['pid'], exited['code'], exited['signal']], [pid, 0, undefined]);
+});
+
+test('the login shell may change everything but the winning variables', asRoot, async (t) => {
+  const driver = await serving(t, {
+    privileged: [...(allowed.privileged ?? []), ['PassengerUser', 'nobody']],
+  });
+  // No ordinary Debian user has both a shell and a home; the profile of all users is not ours to write.
+  const appRoot = makeApp(driver.base, GAMES, 'app.sh', 'env | sed "s/^/env /"; sleep 1000\n');
+  driver.spawn(1, {
+    appRoot,
+    startCommand: COMMAND,
+    loadShellEnvvars: 1,
+    user: 'nobody',
+    winningEnv: ['GIVEN=value'],
+  });
+  const pid = (await driver.told('SPAWNED'))['pid'];
+  const text = await driver.output(pid, /env GIVEN=value/);
+  assert.doesNotMatch(text, /PASSENGER_WINNING/);
+});
+
+test('a failed step is named with its errno and the obstacle', asRoot, async (t) => {
+  const driver = await serving(t, {
+    privileged: [
+      ...(allowed.privileged ?? []),
+      ['PassengerNodejs', '/nowhere/node'],
+      ['PassengerUser', 'games'],
+    ],
+  });
+  const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+  const node = { kind: 'node', appRoot, startupFile: 'server.js', referenceFile: 'server.js' };
+  driver.spawn(1, { ...node, nodejs: '/nowhere/node' });
+  const missing = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 1);
+  assert.deepEqual([missing['step'], missing['errno'], missing['code']], ['exec', 2, 'PSG7016']);
+
+  const inner = path.join(driver.base, 'closed');
+  fs.mkdirSync(inner, { mode: 0o700 });
+  const hidden = makeApp(inner, GAMES, 'server.js', '');
+  driver.spawn(2, { ...node, appRoot: hidden });
+  const closed = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 2);
+  assert.deepEqual([closed['step'], closed['errno'], closed['code']], ['chdir', 13, 'PSG7017']);
+  assert.match(String(closed['detail']), new RegExp(`path=${fs.realpathSync(inner)} mode=0700 owner=0:0`));
+
+  fs.chmodSync(path.join(appRoot, 'server.js'), 0o000);
+  driver.spawn(3, node);
+  const unreadable = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 3);
+  assert.deepEqual([unreadable['step'], unreadable['errno'], unreadable['code']], ['read', 13, 'PSG7017']);
+
+  driver.spawn(4, { ...node, startupFile: 'other.js', referenceFile: 'other.js' });
+  const absent = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 4);
+  assert.deepEqual([absent['code'], absent['errno']], ['PSG7013', 2]);
+  await eventually(
+    2000,
+    'no socket of a failed start stays',
+    () => fs.readdirSync(path.join(driver.instanceDir, 'apps')).length === 0,
+  );
+});
+
+test('what Apache did not configure is refused, whoever asks', asRoot, async (t) => {
+  const driver = await serving(t);
+  const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+  const node = { kind: 'node', appRoot, startupFile: 'server.js', referenceFile: 'server.js' };
+  const attempts = [
+    { ...node, user: 'man' },
+    { ...node, group: 'man' },
+    { ...node, nodejs: '/bin/sh' },
+    { appRoot, startCommand: '/usr/bin/id' },
+  ];
+  attempts.forEach((attempt, index) => driver.spawn(10 + index, attempt));
+  for (let id = 10; id < 10 + attempts.length; id += 1) {
+    assert.equal((await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === id))['code'], 'PSG7015');
+  }
+  const crooked = [
+    { ...node, startupFile: '../x.js', referenceFile: '../x.js' },
+    { ...node, referenceFile: '' },
+    { ...node, key: '../../x' },
+  ];
+  crooked.forEach((attempt, index) => driver.spawn(20 + index, attempt));
+  for (let id = 20; id < 20 + crooked.length; id += 1) {
+    assert.equal((await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === id))['code'], 'PSG7002');
+  }
+});
+
+test('code that the core itself could have written never runs as another user', asRoot, async (t) => {
+  const driver = await serving(t, { privileged: [['PassengerUser', 'games']] });
+  const appRoot = makeApp(driver.base, 33, 'server.js', '');
+  driver.spawn(1, {
+    kind: 'node',
+    appRoot,
+    startupFile: 'server.js',
+    referenceFile: 'server.js',
+    user: 'games',
+  });
+  assert.equal((await driver.told('SPAWN_FAILED'))['code'], 'PSG7014');
+});
+
+test(
+  'exits are told with code or signal, and the rest of the group goes with its leader',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t, allowed);
+    const pid = await startApp(driver, 1, 'sleep 1000 & echo child=$!; wait\n');
+    const child = Number(/child=(\d+)/.exec(await driver.output(pid, /child=\d+\n/))?.[1]);
+    assert.equal(processStatus(child)?.get('Uid')?.split('\t')[0], String(GAMES));
+    driver.send({ type: 'SIGNAL', pid, signal: 'SIGTERM', group: 0 });
+    const exited = await driver.told('EXITED');
+    assert.deepEqual([exited['pid'], exited['code'], exited['signal']], [pid, undefined, 'SIGTERM']);
+    await eventually(2000, 'child of the app has gone', () => isGone(child));
+  },
+);
+
+test('signals reach children of ours only', asRoot, async (t) => {
+  const driver = await serving(t, allowed);
+  const pid = await startApp(driver, 1, LOOP);
+  driver.send({ type: 'SIGNAL', pid: process.pid, signal: 'SIGKILL', group: 0 });
+  driver.send({ type: 'SIGNAL', pid: driver.pid, signal: 'SIGKILL', group: 1 });
+  driver.send({ type: 'SIGNAL', pid, signal: 'SIGSTOP', group: 0 });
+  driver.send({ type: 'SIGNAL', pid, signal: 'SIGKILL', group: 1 });
+  assert.equal((await driver.told('EXITED'))['signal'], 'SIGKILL');
+  assert.equal(isGone(driver.pid), false);
+});
+
+test('STAT answers the three questions and follows no symlink out of the app root', asRoot, async (t) => {
+  const driver = await serving(t);
+  const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+  fs.chmodSync(appRoot, 0o700);
+  fs.mkdirSync(path.join(appRoot, 'tmp'));
+  fs.writeFileSync(path.join(appRoot, 'tmp', 'restart.txt'), '');
+  fs.symlinkSync('/etc', path.join(appRoot, 'out'));
+  fs.symlinkSync('/etc/shadow', path.join(appRoot, 'link.js'));
+  const { mtimeNs, ino } = fs.statSync(path.join(appRoot, 'tmp', 'restart.txt'), { bigint: true });
+  const ask = async (requestId: number, question: string, place: string) => {
+    driver.send({ type: 'STAT', requestId, appRoot, question, place });
+    return driver.told('STAT_RESULT', (m) => m['requestId'] === requestId);
+  };
+  const found = await ask(1, 'restart.txt', 'tmp');
+  assert.deepEqual([found['exists'], found['mtimeNs'], found['inode']], [1, String(mtimeNs), String(ino)]);
+  assert.equal((await ask(2, 'always_restart.txt', 'tmp'))['errno'], 2);
+  assert.equal((await ask(3, 'restart.txt', path.join(appRoot, 'tmp')))['exists'], 1);
+  assert.equal((await ask(4, 'startup', 'server.js'))['exists'], 1);
+  assert.equal((await ask(5, 'startup', 'out/hostname'))['errno'], 18);
+  assert.equal((await ask(6, 'startup', '../../etc/passwd'))['errno'], 18);
+  const link = await ask(7, 'startup', 'link.js');
+  assert.equal(link['inode'], String(fs.lstatSync(path.join(appRoot, 'link.js'), { bigint: true }).ino));
+  assert.equal((await ask(8, '/etc/shadow', ''))['errno'], 22);
+});
+
+test('a new core adopts what runs, with its descriptors and what the old one noted', asRoot, async (t) => {
+  const driver = await serving(t, allowed);
+  const pid = await startApp(
+    driver,
+    1,
+    'while read -r x; do :; done; echo up; sleep 1; while :; do echo alive; sleep 0.1; done\n',
+  );
+  const first = driver.lines[0]?.hello;
+  driver.order({ order: 'exit' });
+  const adopted = await driver.told('ADOPT');
+  assert.deepEqual(
+    [adopted['pid'], adopted['key'], adopted['spawnId'], adopted.fdCount],
+    [pid, 'key1', 1, 3],
+  );
+  assert.equal(Buffer.from((adopted['meta'] as { data: number[] }).data).toString(), 'meta 1');
+  const second = driver.lines.findLast((line) => line.hello !== undefined)?.hello;
+  assert.notEqual(second, first);
+  await eventually(5000, 'output goes to the new core', () =>
+    driver.lines.some((line) => line.of === pid && line.output?.includes('alive') === true),
+  );
+  assert.match(driver.log, /PSG7006 .*exitCode=3/);
+  const order = driver.lines
+    .slice(driver.lines.findIndex((l) => l.hello === second))
+    .map((l) => l.message?.type);
+  assert.deepEqual(order.slice(1, 4), ['CORE_CONFIG', 'ADOPT', 'START']);
+});
+
+test('a core that blocks, or sends nonsense, is replaced', asRoot, async (t) => {
+  const driver = await serving(t);
+  const hellos = (): number => driver.lines.filter((line) => line.hello !== undefined).length;
+  driver.order({ order: 'garbage' });
+  await eventually(5000, 'second core', () => hellos() === 2);
+  await eventually(5000, 'second core serves', () => driver.fromSupervisor.length === 2);
+  assert.match(driver.log, /PSG7002/);
+  driver.order({ order: 'hang' });
+  await eventually(12_000, 'third core', () => hellos() === 3);
+  assert.match(driver.log, /PSG7007/);
+  assert.match(driver.log, /PSG7006 .*signal=SIGABRT/);
+});
+
+test('a reload gives the new configuration and error log to supervisor and core', asRoot, async (t) => {
+  const driver = await serving(t);
+  const [read, write] = pipe();
+  t.after(() => closeFd(read));
+  driver.configure(2, [write], { privileged: [['PassengerAppStartCommand', COMMAND]] });
+  closeFd(write);
+  await driver.started(2);
+  const told = await driver.told('CORE_CONFIG', (m) => m['generation'] === 2);
+  assert.equal(told.fdCount, 1);
+  await startApp(driver, 1, LOOP);
+  const target = fs.readlinkSync(`/proc/${driver.pid}/fd/2`);
+  assert.equal(target, fs.readlinkSync(`/proc/self/fd/${read}`));
+  driver.configure(3, [], { instanceDir: '/run/elsewhere' });
+  await eventually(2000, 'refused', () =>
+    driver.fromSupervisor.some((m) => m.type === 'FAILED' && m.code === 'PSG7024'),
+  );
+});
+
+test('when Apache goes, everything ends and nothing stays', asRoot, async (t) => {
+  const driver = await serving(t, allowed);
+  const polite = await startApp(driver, 1, LOOP);
+  const stubborn = await startApp(driver, 2, 'trap "" TERM; echo up; while :; do sleep 1; done\n', MAN);
+  await driver.output(stubborn, /up/);
+  driver.closeControl();
+  await driver.exited();
+  assert.ok(isGone(polite) && isGone(stubborn), 'apps');
+  assert.ok(isGone(driver.lines[0]?.hello ?? 0), 'core');
+  assert.equal(fs.existsSync(driver.instanceDir), false);
+  assert.match(driver.log, /PSG7022 .*processes=1/);
+  assert.equal(driver.child.exitCode, 0);
+});
+
+test(
+  'when the supervisor is killed, core and apps end by themselves and the next one cleans up',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t, allowed);
+    const pid = await startApp(driver, 1, 'trap "" TERM; echo up; while :; do sleep 1; done\n');
+    await driver.output(pid, /up/);
+    driver.child.kill('SIGKILL');
+    await driver.exited();
+    await eventually(
+      3000,
+      'app and core have gone',
+      () => isGone(pid) && isGone(driver.lines[0]?.hello ?? 0),
+    );
+    assert.equal(fs.existsSync(path.join(driver.instanceDir, 'apps', 'key1.sock')), true);
+  },
+);
+
+test(
+  'an installation that the core cannot read stops the start and names the directory',
+  asRoot,
+  async (t) => {
+    const driver = await Driver.start({ installMode: 0o700 });
+    t.after(() => driver.end());
+    driver.configure(1);
+    await driver.exited();
+    assert.match(driver.log, new RegExp(`PSG7004 .*path=${driver.root} mode=0700`));
+    assert.ok(driver.fromSupervisor.some((m) => m.type === 'FAILED' && m.code === 'PSG7004'));
+  },
+);
+
+test('an instance directory that somebody else prepared is refused', asRoot, async (t) => {
+  for (const prepare of [
+    (dir: string): void => fs.symlinkSync('/etc', dir),
+    (dir: string): void => fs.writeFileSync(dir, ''),
+    (dir: string): void => {
+      fs.mkdirSync(dir);
+      fs.chownSync(dir, MAN, MAN);
+    },
+  ]) {
+    const driver = await Driver.start();
+    t.after(() => driver.end());
+    prepare(driver.instanceDir);
+    driver.configure(1);
+    await driver.exited();
+    assert.match(driver.log, /PSG7003/);
+    assert.equal(fs.statSync('/etc').uid, 0);
+  }
+});
+
+test('a core with the rights of root is refused', asRoot, async (t) => {
+  const driver = await Driver.start({ coreUid: 0 });
+  t.after(() => driver.end());
+  driver.configure(1);
+  await driver.exited();
+  assert.match(driver.log, /PSG7009/);
+});
+
+test('without root everything runs as one user', asRoot, async (t) => {
+  const driver = await serving(t, { asUid: GAMES, privileged: [['PassengerUser', 'man']] });
+  assert.match(driver.log, /PSG7018/);
+  const appRoot = makeApp(driver.base, MAN, 'server.js', 'console.log("uid", process.getuid());');
+  driver.spawn(1, {
+    kind: 'node',
+    appRoot,
+    startupFile: 'server.js',
+    referenceFile: 'server.js',
+    user: 'man',
+  });
+  const pid = (await driver.told('SPAWNED'))['pid'];
+  assert.match(await driver.output(pid, /uid/), /uid 5/);
+  assert.equal(driver.lines[0]?.uid, GAMES);
+});
