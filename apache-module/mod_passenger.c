@@ -2,6 +2,7 @@
  * The module record and the table of hooks; README.md gives the reason for each position. The name of this file is
  * what <IfModule mod_passenger.c> asks for, and passenger_module is what LoadModule names.
  */
+#define PSG_DECLARES_MODULE
 #include "mod_passenger.h"
 
 #include <unistd.h>

@@ -26,7 +26,9 @@
 #define PSG_HANDLER "passenger-ts-app"
 
 extern module AP_MODULE_DECLARE_DATA passenger_module __attribute__((visibility("default")));
+#ifndef PSG_DECLARES_MODULE
 APLOG_USE_MODULE(passenger);
+#endif
 
 /* A line of the log: number, constant sentence, fields. The number is greppable and stands in core/base/error-codes/shim.ts. */
 #define PSG_LOG_SERVER(level, rv, s, code, ...) ap_log_error(APLOG_MARK, level, rv, s, code " " __VA_ARGS__)

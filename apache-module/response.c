@@ -247,7 +247,8 @@ static enum psg_outcome pass_on(psg_exchange *exchange, enum psg_outcome outcome
     }
     status = ap_pass_brigade(r->output_filters, exchange->out);
     apr_brigade_cleanup(exchange->out);
-    if (status == APR_SUCCESS && !r->connection->aborted) {
+    /* Whoever leaves after the last byte was passed has not missed anything. */
+    if (status == APR_SUCCESS && (outcome == PSG_COMPLETE || !r->connection->aborted)) {
         return outcome;
     }
     if (status == AP_FILTER_ERROR && !r->connection->aborted) {
