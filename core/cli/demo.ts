@@ -3,16 +3,16 @@
  * Everything lives in one temporary directory, which is removed at the end. `--check` requests each page, says what came
  * and ends; `--tail` follows the error log. Not a part of an installation: administrators configure their own Apache.
  */
-import { chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
-import { findInstances, type Instance } from '../instance/instances.js';
+import { findInstances } from '../instance/instances.js';
 import { accountNamed, appOwners } from './accounts.js';
 import { followFile } from './follow-file.js';
 import { MODULE_FILE, ROOT } from './installation.js';
-import { freePort, isRunning, PrivateApache, type Account } from './private-apache.js';
+import { freePort, PrivateApache, type Account } from './private-apache.js';
 import { makeTemporaryDirectory, openForReading, readableRoot } from './staged-root.js';
 
 const APPS = ['hello', 'notes'] as const;
@@ -58,27 +58,29 @@ function configuration(dir: string, root: string, port: number): string {
   return `LoadModule passenger_module ${join(root, MODULE_FILE)}
 <IfModule mod_passenger.c>
   PassengerRoot ${root}
-  PassengerInstanceRegistryDir ${dirname(dir)}
+  PassengerInstanceRegistryDir ${registryIn(dir)}
   PassengerNodejs ${process.execPath}
 </IfModule>
 ${hosts.join('\n')}`;
 }
 
-/** The instance whose supervisor is a child of this Apache. */
-function instanceOf(apache: PrivateApache, registry: string): Instance | undefined {
-  return findInstances([registry]).find(({ supervisorPid }) => {
-    try {
-      const stat = readFileSync(`/proc/${supervisorPid}/stat`, 'latin1');
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === apache.pid;
-    } catch {
-      return false; // ended meanwhile
-    }
-  });
+/** The demo's instance directory lies in the demo's own directory. */
+function registryIn(dir: string): string {
+  return join(dir, 'run');
+}
+
+/** Supervisors and instance directories that are there. */
+function remainsIn(dir: string): string[] {
+  const registry = registryIn(dir);
+  const directories = readdirSync(registry).filter((name) => name.startsWith('passenger.'));
+  const supervisors = findInstances([registry]).map(
+    ({ supervisorPid }) => `supervisor, pid ${supervisorPid}`,
+  );
+  return [...directories.map((name) => join(registry, name)), ...supervisors];
 }
 
 class Demo {
   #apache: PrivateApache | undefined;
-  #instance: Instance | undefined;
 
   constructor(
     readonly dir: string,
@@ -100,7 +102,6 @@ class Demo {
       modules: [],
       config: configuration(this.dir, root, this.port),
     });
-    this.#instance = instanceOf(this.#apache, dirname(this.dir));
   }
 
   url(name: string, path = '/'): string {
@@ -116,7 +117,7 @@ Apache (pid ${this.#apache?.pid ?? '?'}) serves two Node apps:
 
   Log             ${this.dir}/error.log (accesses: access.log)
   Configuration   ${this.dir}/httpd.conf
-  Status          npx passenger-status
+  Status          PASSENGER_INSTANCE_REGISTRY_DIR=${registryIn(this.dir)} npx passenger-status
   New code        edit ${this.dir}/hello/app.js, then touch ${this.dir}/hello/tmp/restart.txt
 
 Browsers and curl know that *.localhost is this machine; for other programs send the Host header yourself.
@@ -179,16 +180,11 @@ Press Ctrl-C to stop everything and remove ${this.dir}.
   async stop(): Promise<string[]> {
     const left: string[] = [];
     await this.#apache?.stop().catch((error: unknown) => left.push(String(error)));
-    const instance = this.#instance;
     const end = performance.now() + GONE_DEADLINE_MS;
-    while (instance !== undefined && performance.now() < end) {
-      if (!isRunning(instance.supervisorPid) && !existsSync(instance.directory)) break;
+    while (this.#apache !== undefined && remainsIn(this.dir).length > 0 && performance.now() < end)
       await pause(50);
-    }
+    if (this.#apache !== undefined) left.push(...remainsIn(this.dir));
     rmSync(this.dir, { recursive: true, force: true });
-    if (instance === undefined) return left;
-    if (isRunning(instance.supervisorPid)) left.push(`supervisor, pid ${instance.supervisorPid}`);
-    if (existsSync(instance.directory)) left.push(instance.directory);
     return left;
   }
 }
