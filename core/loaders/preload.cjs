@@ -49,6 +49,7 @@ function prepareApp() {
     CONTROL_FD,
     (message) => {
       if (message.type === 'shutdown') stop();
+      if (message.type === 'state') control.send({ type: 'state', state: stateOf(passenger) });
     },
     stop,
   );
@@ -66,6 +67,12 @@ function prepareApp() {
     },
     onNote: (message) => control.send({ type: 'note', message }),
   });
+}
+
+/** For a core that takes the process over and does not know how far it is. */
+function stateOf(passenger) {
+  if (passenger.shutting_down) return 'stopping';
+  return passenger._server === undefined ? 'starting' : 'ready';
 }
 
 /**

@@ -30,9 +30,14 @@ function render(record: ProcessRecord): Buffer {
   return Buffer.from(JSON.stringify({ version: VERSION, ...record }));
 }
 
+/** Why a process that runs is ended instead of taken over. */
+export function notAdoptable(pid: number, reason: string): PassengerError {
+  return new PassengerError('PSG6014', { pid, reason });
+}
+
 /** @throws PassengerError PSG6014 */
 export function decodeProcessRecord(bytes: Buffer, pid: number): ProcessRecord {
-  const refuse = (reason: string): PassengerError => new PassengerError('PSG6014', { pid, reason });
+  const refuse = (reason: string): PassengerError => notAdoptable(pid, reason);
   let value: Partial<Record<string, unknown>>;
   try {
     value = JSON.parse(bytes.toString('utf8')) as Partial<Record<string, unknown>>;

@@ -1,11 +1,10 @@
 /**
  * The core's side of the channel to the supervisor: hands each message to the part of the core that it concerns, and
- * shows by heartbeats that the event loop turns. Decides nothing. Made by the composition root, on descriptor 3.
+ * shows by heartbeats that the event loop turns. Decides nothing. Made by the composition root.
  */
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { closeFd } from '../native.js';
-import { Channel } from '../supervisor/channel.js';
-import { FROM_CORE, TO_CORE, type FromCore, type Message } from '../supervisor/messages.js';
+import type { FromCore, Message, ToCore } from '../supervisor/messages.js';
 
 /** What the rest of this room needs of the channel; tests have one of their own. */
 export interface SupervisorLink {
@@ -29,22 +28,31 @@ export interface CoreChannelHandlers {
   onEnd(problem: Error | undefined): void;
 }
 
+/** The transport, which is the supervisor's room: its Channel fits. */
+export interface ChannelEnd {
+  send(message: FromCore): void;
+  close(): void;
+}
+
+export interface ChannelEndHandlers {
+  /** The handler owns `fds`. */
+  onMessage(message: ToCore, fds: number[]): void;
+  onEnd(problem: Error | undefined): void;
+}
+
 const HEARTBEAT_MS = 1000;
 
-type ToCoreType = (typeof TO_CORE)[number];
-type FromCoreType = (typeof FROM_CORE)[number];
-
 export class SupervisorChannel implements SupervisorLink {
-  readonly #channel: Channel<ToCoreType, FromCoreType>;
+  readonly #channel: ChannelEnd;
   #heartbeat: ClockTimer | undefined;
 
-  /** Takes ownership of `fd`. */
+  /** @param open makes the transport: `(handlers) => new Channel(3, TO_CORE, handlers)` */
   constructor(
-    fd: number,
+    open: (handlers: ChannelEndHandlers) => ChannelEnd,
     private readonly handlers: CoreChannelHandlers,
     private readonly clock: Clock,
   ) {
-    this.#channel = new Channel<ToCoreType, FromCoreType>(fd, TO_CORE, {
+    this.#channel = open({
       onMessage: (message, fds) => this.#dispatch(message, fds),
       onEnd: (problem) => {
         this.#stopHeartbeat();
@@ -74,7 +82,7 @@ export class SupervisorChannel implements SupervisorLink {
     this.#heartbeat = undefined;
   }
 
-  #dispatch(message: Message<ToCoreType>, fds: number[]): void {
+  #dispatch(message: ToCore, fds: number[]): void {
     switch (message.type) {
       case 'CORE_CONFIG':
         fds.slice(1).forEach(closeFd);

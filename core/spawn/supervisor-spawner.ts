@@ -15,7 +15,12 @@ import { CHANNEL_LIMIT } from '../supervisor/records.js';
 import { META_LIMIT, type Message } from '../supervisor/messages.js';
 import type { LaunchPlan } from './launch-plan.js';
 import { OutputLog, type OutputSink } from './output.js';
-import { decodeProcessRecord, encodeProcessRecord, type ProcessRecord } from './process-record.js';
+import {
+  decodeProcessRecord,
+  encodeProcessRecord,
+  notAdoptable,
+  type ProcessRecord,
+} from './process-record.js';
 import { SpawnRun, type Launch } from './spawn-run.js';
 import { openStreams, ReadyProcess, SupervisedProcess, type ProcessFacts } from './supervised-process.js';
 import type { AppProcessHandle, AppTarget, SpawnAttempt, Spawner } from './spawner.js';
@@ -55,6 +60,8 @@ const KILL_AFTER_MS = 10_000;
 export class SupervisorSpawner implements Spawner {
   readonly #waiting = new Map<number, Waiting>();
   readonly #running = new Map<number, SupervisedProcess>();
+  /** Processes that could not be adopted and have not been reaped. */
+  readonly #ending = new Set<number>();
   readonly #outputs = new Map<string, { readonly log: OutputLog; users: number }>();
   // Ids of the core before us may still be on the way.
   #nextId = randomInt(1, 2 ** 30);
@@ -88,6 +95,7 @@ export class SupervisorSpawner implements Spawner {
       case 'EXITED':
         this.#running.get(message.pid)?.reaped(message.code, message.signal);
         this.#running.delete(message.pid);
+        this.#ending.delete(message.pid);
     }
   }
 
@@ -99,7 +107,7 @@ export class SupervisorSpawner implements Spawner {
   async adopt(message: Message<'ADOPT'>, fds: readonly number[]): Promise<AdoptedProcess> {
     const { pid, key } = message;
     try {
-      const record = decodeProcessRecord(message.meta, pid);
+      const record = readRecord(message, fds);
       const process = this.#take(
         { pid, key, kind: record.kind, startedAt: new Date(record.startedAt) },
         record,
@@ -177,8 +185,7 @@ export class SupervisorSpawner implements Spawner {
 
   #take(facts: ProcessFacts, record: ProcessRecord, fds: readonly number[]): SupervisedProcess {
     const streams = openStreams(fds);
-    if (streams === undefined)
-      throw new PassengerError('PSG6014', { pid: facts.pid, reason: 'no descriptors' });
+    if (streams === undefined) throw notAdoptable(facts.pid, 'no descriptors');
     const { link, clock, log } = this.options;
     const output = this.#acquireOutput(record.config);
     const process = new SupervisedProcess(facts, streams, { link, clock, log, output });
@@ -213,8 +220,7 @@ export class SupervisorSpawner implements Spawner {
   /** Only a loader can say that it does not serve yet or no more; silence counts as busy. */
   async #mustServe(process: SupervisedProcess): Promise<void> {
     const { kind, pid } = process.facts;
-    if (kind === 'detect')
-      throw new PassengerError('PSG6014', { pid, reason: 'was only looking for a file' });
+    if (kind === 'detect') throw notAdoptable(pid, 'was only looking for a file');
     if (kind !== 'node') return;
     const answer = deferred<string>();
     process.listen((message) => {
@@ -224,16 +230,26 @@ export class SupervisorSpawner implements Spawner {
     process.askState();
     const state = await answer.promise;
     this.options.clock.clearTimeout(timer);
-    if (state !== 'ready') throw new PassengerError('PSG6014', { pid, reason: `it is ${state}` });
+    if (state !== 'ready') throw notAdoptable(pid, `it is ${state}`);
   }
 
   #end(pid: number): void {
     const { link, clock } = this.options;
+    this.#ending.add(pid);
     link.send({ type: 'SIGNAL', pid, signal: 'SIGTERM', group: 0 });
     const kill = (): void => {
-      if (this.#running.has(pid)) link.send({ type: 'SIGNAL', pid, signal: 'SIGKILL', group: 1 });
+      if (this.#ending.has(pid)) link.send({ type: 'SIGNAL', pid, signal: 'SIGKILL', group: 1 });
     };
     clock.setTimeout(kill, KILL_AFTER_MS);
+  }
+}
+
+function readRecord({ meta, pid }: Message<'ADOPT'>, fds: readonly number[]): ProcessRecord {
+  try {
+    return decodeProcessRecord(meta, pid);
+  } catch (error) {
+    fds.forEach(closeFd);
+    throw error;
   }
 }
 
