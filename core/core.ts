@@ -23,8 +23,9 @@ import { choose } from './routing/choose.js';
 import { SupervisorChannel } from './spawn/supervisor-channel.js';
 import { SupervisorFiles } from './spawn/supervisor-files.js';
 import { SupervisorSpawner } from './spawn/supervisor-spawner.js';
+import { Channel } from './supervisor/channel.js';
 import { ErrorLog } from './supervisor/logs.js';
-import type { Message } from './supervisor/messages.js';
+import { TO_CORE, type Message } from './supervisor/messages.js';
 import { VERSION } from './version.js';
 
 const CHANNEL_FD = 3;
@@ -55,7 +56,7 @@ class Core {
 
   constructor() {
     this.#channel = new SupervisorChannel(
-      CHANNEL_FD,
+      (handlers) => new Channel(CHANNEL_FD, TO_CORE, handlers),
       {
         onConfig: (config, errorLog) => this.#configure(config, errorLog),
         onAdopt: (process, fds) => this.#adoptions.push(this.#adopt(process, fds)),
