@@ -1,0 +1,43 @@
+/**
+ * Accepted connections, with two things that node:net offers only for outgoing ones or not at all: the descriptor
+ * (to ask who the peer is), and reading into one shared buffer instead of a new one for each read. Both need the
+ * socket's handle, which Node does not document; this file is the only one that touches it.
+ */
+import { Socket, type OnReadOpts } from 'node:net';
+
+interface Handle {
+  readonly fd?: number;
+}
+interface WithHandle {
+  _handle?: Handle | null;
+}
+
+/** Large enough for three whole BODY frames, and for what a Unix socket holds by default. */
+const READ_BYTES = 212_992;
+const sharedBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
+
+/** The descriptor, or -1 when this Node hides it. */
+export function descriptorOf(socket: Socket): number {
+  return (socket as unknown as WithHandle)._handle?.fd ?? -1;
+}
+
+/**
+ * Takes a connection of a server with `pauseOnConnect` over into a socket that hands each read to `onBytes`.
+ * The bytes are gone after the call.
+ */
+export function takeOver(accepted: Socket, onBytes: (bytes: Buffer, count: number) => void): Socket {
+  const holder = accepted as unknown as WithHandle;
+  const handle = holder._handle;
+  const onread: OnReadOpts = {
+    buffer: sharedBuffer,
+    callback: (count) => {
+      onBytes(sharedBuffer, count);
+      return true;
+    },
+  };
+  // The old socket lets go of the handle first; destroying it then only keeps the server's count right.
+  holder._handle = null;
+  accepted.destroy();
+  const options = { handle, onread, readable: true, writable: true, manualStart: true };
+  return new Socket(options);
+}

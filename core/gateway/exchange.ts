@@ -1,0 +1,447 @@
+/**
+ * One request and its response, from REQUEST to END or ABORT. It owns the session, the upstream connection and the
+ * buffered body of the request, and gives each back exactly once, whatever happens. The shim connection calls it
+ * with frames, the pool with a session, the upstream connection with bytes, and the listener's sweep with the time.
+ *
+ *   receiving -> waiting -> sending -> responding -> done
+ *                                   -> tunneling -> done          any state that is not final -> aborted
+ *
+ * No timer, promise or closure is made here for a request without a large body.
+ */
+import assert from 'node:assert';
+import type { ErrorCode } from '../base/error-codes.js';
+import { errorRow, type Fields, type PassengerError } from '../base/errors.js';
+import type { RequestConfig } from '../config/app-config.js';
+import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
+import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
+import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
+import { errorFrames } from './error-page.js';
+import type { Gateway } from './gateway.js';
+import { RequestLeg } from './request-leg.js';
+import { ResponseError } from './response-error.js';
+import { ResponseLeg } from './response-leg.js';
+import type { CheckoutOptions, GatewaySession, SessionOutcome, Ticket, Waiter } from './session-source.js';
+import type { ShimLink } from './shim-link.js';
+import { Tunnel } from './tunnel.js';
+import type { UpstreamConnection, UpstreamUser } from './upstream.js';
+
+export type ExchangeState =
+  'receiving' | 'waiting' | 'sending' | 'responding' | 'tunneling' | 'done' | 'aborted';
+
+const MOVES: Readonly<Record<ExchangeState, readonly ExchangeState[]>> = {
+  receiving: ['waiting', 'done', 'aborted'],
+  waiting: ['sending', 'done', 'aborted'],
+  // Back to waiting: the process did not take the connection, another one may.
+  sending: ['responding', 'tunneling', 'waiting', 'done', 'aborted'],
+  responding: ['done', 'aborted'],
+  tunneling: ['done', 'aborted'],
+  done: [],
+  aborted: [],
+};
+
+/** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
+const ACCEPTED_AFTER_MS = 750;
+const MAX_CONNECT_ATTEMPTS = 4;
+const NO_OPTIONS: CheckoutOptions = {};
+
+export class Exchange implements Waiter, UpstreamUser {
+  #state: ExchangeState = 'receiving';
+  readonly #startedAt: number;
+  #lastActivity: number;
+  #accepted = false;
+  readonly #request: RequestLeg;
+  readonly #response: ResponseLeg;
+  #session: GatewaySession | undefined;
+  #ticket: Ticket | undefined;
+  #upstream: UpstreamConnection | undefined;
+  #tunnel: Tunnel | undefined;
+  #connectAttempts = 0;
+  /** The sweep at which the next attempt to connect is due; 0 = none. */
+  #retryAt = 0;
+  #staleRetried = false;
+  #stickyId: number | undefined;
+
+  constructor(
+    private readonly link: ShimLink,
+    private readonly gateway: Gateway,
+    private readonly frame: RequestFrame,
+    private readonly config: RequestConfig,
+  ) {
+    this.#startedAt = gateway.now;
+    this.#lastActivity = gateway.now;
+    this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway.dataBufferDir);
+    this.#response = new ResponseLeg(link, this);
+  }
+
+  get state(): ExchangeState {
+    return this.#state;
+  }
+
+  get over(): boolean {
+    return this.#state === 'done' || this.#state === 'aborted';
+  }
+
+  get requestId(): string {
+    return exchangeIdText(this.frame.idHigh, this.frame.idLow);
+  }
+
+  start(): void {
+    this.gateway.counters.started += 1;
+    if (this.config.request.stickySessions && this.gateway.sticky !== undefined) {
+      this.#stickyId = this.gateway.sticky.stickyId(this.config, this.#request.headerBlock);
+    }
+    if (this.#request.ready) this.#checkout();
+  }
+
+  // ---- from the shim
+
+  body(bytes: Buffer): void {
+    if (this.over) return;
+    this.#lastActivity = this.gateway.now;
+    if (this.#tunnel !== undefined) this.#tunnel.fromClient(bytes);
+    else this.#request.body(bytes, this.#sendingTo());
+  }
+
+  bodyEnd(): void {
+    if (this.over) return;
+    this.#lastActivity = this.gateway.now;
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.clientEnded();
+      this.#endTunnelIfOver();
+    } else this.#request.bodyEnd(this.#sendingTo());
+  }
+
+  /** CANCEL, or the connection to the shim has gone. */
+  cancel(reason: number): void {
+    if (this.over) return;
+    this.#transition('aborted', 'canceled');
+    this.#giveBack('canceled');
+    if (this.gateway.log.enabled('debug')) {
+      this.gateway.log.debug('exchange canceled', { request: this.requestId, reason });
+    }
+    const code = 'PSG4011';
+    this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 502, code));
+    this.link.coreEnded();
+  }
+
+  /** What was written to the shim has reached the socket. */
+  shimDrained(): void {
+    this.#lastActivity = this.gateway.now;
+    this.#upstream?.resume();
+  }
+
+  // ---- from the body buffer
+
+  /** The request's body is complete and stored. */
+  requestReady(): void {
+    if (this.#state === 'receiving') this.#checkout();
+  }
+
+  bodyFailed(error: NodeJS.ErrnoException): void {
+    if (this.over) return;
+    const fields = { error: error.code ?? error.message, directory: this.gateway.dataBufferDir };
+    if (error.code === 'ENOSPC' || error.code === 'EDQUOT') this.#fail('PSG4008', fields);
+    else this.#fail('PSG4009', fields);
+  }
+
+  // ---- from the pool
+
+  onSession(session: GatewaySession): void {
+    this.#ticket = undefined;
+    if (this.#state !== 'waiting') {
+      session.close('canceled');
+      return;
+    }
+    this.#session = session;
+    this.#send(false);
+  }
+
+  /** The pool has said it in the log; the client gets the answer. */
+  onFailure(error: PassengerError): void {
+    this.#ticket = undefined;
+    if (this.#state === 'waiting') this.#answer(error.code, error.details);
+  }
+
+  // ---- from the app
+
+  upstreamData(room: Buffer, start: number, end: number): void {
+    this.#lastActivity = this.gateway.now;
+    if (this.#tunnel !== undefined) {
+      this.#tunnel.fromApp(room, start, end);
+      return;
+    }
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    try {
+      this.#response.data(upstream, room, start, end);
+    } catch (error) {
+      if (!(error instanceof ResponseError)) throw error;
+      if (this.#response.headSent) this.#fail('PSG4004', { reason: error.message });
+      else this.#fail('PSG4002', { reason: error.message });
+    }
+  }
+
+  upstreamConnected(): void {
+    if (this.#upstream !== undefined) this.#request.connected(this.#upstream);
+  }
+
+  upstreamEnd(): void {
+    if (this.#tunnel === undefined) {
+      this.#upstreamOver(true);
+      return;
+    }
+    this.#tunnel.appEnded();
+    this.#endTunnelIfOver();
+  }
+
+  upstreamClosed(): void {
+    if (this.#tunnel === undefined) this.#upstreamOver(false);
+    else this.#closeTunnel();
+  }
+
+  upstreamDrained(): void {
+    this.#lastActivity = this.gateway.now;
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    if (this.#tunnel !== undefined) this.link.resume();
+    else this.#request.drained(upstream);
+  }
+
+  // ---- from the response leg
+
+  get gatewayPoweredBy(): string {
+    return this.gateway.poweredBy;
+  }
+
+  get headMethod(): boolean {
+    return (this.frame.flags & REQUEST_FLAG.HEAD_METHOD) !== 0;
+  }
+
+  get upgradeAsked(): boolean {
+    return (this.frame.flags & REQUEST_FLAG.UPGRADE) !== 0;
+  }
+
+  get stickyCookie(): string | undefined {
+    const { sticky } = this.gateway;
+    const session = this.#session;
+    if (sticky === undefined || session === undefined || !this.config.request.stickySessions)
+      return undefined;
+    return sticky.cookie(this.config, session, (this.frame.flags & REQUEST_FLAG.TLS) !== 0, this.#stickyId);
+  }
+
+  /** The final head is about to be written. */
+  responseBegins(): void {
+    this.#transition('responding', 'head');
+  }
+
+  /** Called before the last bytes are written, so that the app's slot is free at the earliest moment. */
+  responseComplete(inStep: boolean, keepAliveSeconds: number): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream !== undefined) {
+      upstream.keepAliveSeconds = keepAliveSeconds;
+      if (inStep && this.#request.sent) upstream.release(this.gateway.now);
+      else upstream.destroy();
+    }
+    this.#transition('done', 'complete');
+    this.gateway.counters.completed += 1;
+    this.#giveBack('ok');
+  }
+
+  /** The app has switched protocols; the bytes from `start` on are the tunnel's. */
+  tunnelBegins(room: Buffer, start: number, end: number): void {
+    const upstream = this.#upstream;
+    assert(upstream !== undefined, 'a tunnel has an app');
+    this.#transition('tunneling', 'status 101');
+    this.gateway.counters.tunnels += 1;
+    this.#tunnel = new Tunnel(this.link, upstream);
+    if (end > start) this.#tunnel.fromApp(room, start, end);
+    if (this.link.shimEnded) this.#tunnel.clientEnded();
+  }
+
+  // ---- from the sweep
+
+  tick(now: number): void {
+    if (this.over || this.#state === 'tunneling') return;
+    if (!this.#accepted && !this.#response.headSent && now - this.#startedAt >= ACCEPTED_AFTER_MS) {
+      this.#accepted = true;
+      this.link.write(ACCEPTED_FRAME);
+    }
+    if (this.#retryAt > 0 && now >= this.#retryAt) {
+      this.#retryAt = 0;
+      this.#askPool();
+    }
+    const limit = this.frame.silenceMs;
+    // Waiting for the pool has limits of its own there.
+    if (limit === 0 || this.#state === 'waiting') return;
+    const silent = now - this.#lastActivity;
+    if (this.link.backlogged) this.#lastActivity = now;
+    else if (this.#appIsDue()) this.#checkApp(silent, limit);
+    else if (silent > 2 * limit) this.#fail('PSG4010', {});
+  }
+
+  /** Whether it is the app that we wait for, and not the client's upload. */
+  #appIsDue(): boolean {
+    if (this.#state === 'receiving') return false;
+    return this.#request.sent || this.#upstream?.backlogged === true || this.#response.headSent;
+  }
+
+  #checkApp(silent: number, limit: number): void {
+    if (silent <= limit) return;
+    if (this.#response.headSent) this.#fail('PSG4006', { silentMs: silent });
+    else this.#fail('PSG4005', { silentMs: silent });
+  }
+
+  // ---- steps
+
+  #checkout(): void {
+    this.#transition('waiting', 'request is there');
+    this.#askPool();
+  }
+
+  #askPool(): void {
+    const { maxRequestQueueTime } = this.config.request;
+    const stickyId = this.#stickyId;
+    let options = NO_OPTIONS;
+    if (stickyId !== undefined || maxRequestQueueTime > 0) {
+      options = {
+        ...(stickyId === undefined ? {} : { stickyId }),
+        ...(maxRequestQueueTime === 0 ? {} : { maxQueueTimeMs: maxRequestQueueTime * 1000 }),
+      };
+    }
+    const result = this.gateway.source.checkout(this.config.app, this, options);
+    if ('target' in result) this.onSession(result);
+    // The pool may have called back before it returned.
+    else if (this.#state === 'waiting' && this.#session === undefined) this.#ticket = result;
+  }
+
+  /** Writes the request to a connection of the session's process. */
+  #send(fresh: boolean): void {
+    const session = this.#session;
+    assert(session !== undefined, 'sending needs a session');
+    const replayable = (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0;
+    const upstream = this.gateway.upstreams.take(session.target, this.gateway.now, replayable, fresh);
+    this.#upstream = upstream;
+    upstream.user = this;
+    this.#lastActivity = this.gateway.now;
+    if (this.#state === 'waiting') this.#transition('sending', 'session');
+    this.#request.send(upstream);
+  }
+
+  /** Where body bytes may go on to at once. */
+  #sendingTo(): UpstreamConnection | undefined {
+    return this.#state === 'sending' || this.#state === 'responding' ? this.#upstream : undefined;
+  }
+
+  /** The app's connection has ended, by FIN (`clean`) or otherwise. */
+  #upstreamOver(clean: boolean): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined || this.over) return;
+    if (this.#state === 'responding') {
+      if (clean && this.#response.untilClose) this.#response.endOfInput();
+      else this.#fail('PSG4003', { error: upstream.error });
+      return;
+    }
+    upstream.destroy();
+    this.#upstream = undefined;
+    if (!upstream.connected) this.#connectFailed(upstream.error);
+    else if (this.#mayRepeat(upstream)) {
+      this.#staleRetried = true;
+      this.gateway.counters.retries += 1;
+      this.#send(true);
+    } else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
+  }
+
+  /** A kept connection that the app was just closing: nothing of an answer seen, request safe and still whole. */
+  #mayRepeat(upstream: UpstreamConnection): boolean {
+    if (upstream.served === 0 || this.#staleRetried) return false;
+    if (upstream.parser.begun || this.#response.anythingSeen) return false;
+    return (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0 && this.#request.repeatable;
+  }
+
+  #connectFailed(error: string): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    this.#session = undefined;
+    this.gateway.source.reportConnectFailure(session);
+    session.close('app-failed');
+    this.#connectAttempts += 1;
+    if (this.#connectAttempts >= MAX_CONNECT_ATTEMPTS || !this.#request.repeatable) {
+      this.#fail('PSG4007', { error });
+      return;
+    }
+    this.gateway.counters.retries += 1;
+    this.#transition('waiting', 'app took no connection');
+    // The first time at once (another process may be there), then with the sweep (a full backlog needs a moment).
+    if (this.#connectAttempts === 1) this.#askPool();
+    else this.#retryAt = this.gateway.now + 1;
+  }
+
+  #endTunnelIfOver(): void {
+    if (this.#tunnel?.over === true) this.#closeTunnel();
+  }
+
+  #closeTunnel(): void {
+    if (this.#state !== 'tunneling') return;
+    this.#tunnel?.appEnded();
+    this.#transition('done', 'tunnel ended');
+    this.gateway.counters.completed += 1;
+    this.#giveBack('ok');
+    this.link.coreEnded();
+  }
+
+  /** A failure that this exchange has found itself: into the log, and to the client. */
+  #fail(code: ErrorCode, fields: Fields): void {
+    const { groupName } = this.config.app;
+    this.gateway.log.report(code, { ...fields, app: groupName, request: this.requestId });
+    this.#answer(code, fields);
+  }
+
+  /** Ends the exchange with an error page or, when the head is out, with ABORT. */
+  #answer(code: ErrorCode, details: Fields): void {
+    const row = errorRow(code);
+    const status = row.status ?? 500;
+    if (this.#response.headSent) {
+      this.#transition('aborted', code);
+      this.gateway.counters.aborted += 1;
+      this.#giveBack('app-failed');
+      this.link.write(encodeRefusal(FRAME.ABORT, status, code));
+    } else {
+      this.#transition('done', code);
+      this.gateway.counters.errors += 1;
+      const headerBlock = this.#request.headerBlock.toString('latin1');
+      this.#giveBack('app-failed');
+      const safe = row.safe ?? 'The application cannot be reached at the moment.';
+      const friendly = this.config.app.settings.friendlyErrorPages;
+      const development = friendly ? { message: row.message, details } : undefined;
+      const { requestId, headMethod } = this;
+      this.link.write(errorFrames({ status, code, safe, requestId, development, headerBlock, headMethod }));
+    }
+    this.link.coreEnded();
+  }
+
+  /** Gives back everything that this exchange holds. */
+  #giveBack(outcome: SessionOutcome): void {
+    const { link } = this;
+    this.#ticket?.cancel();
+    this.#ticket = undefined;
+    this.#upstream?.destroy();
+    this.#upstream = undefined;
+    const session = this.#session;
+    this.#session = undefined;
+    session?.close(outcome);
+    this.#request.dispose();
+    // What the shim still sends is read and dropped.
+    link.resume();
+  }
+
+  /** The only place that writes the state. */
+  #transition(to: ExchangeState, reason: string): void {
+    const from = this.#state;
+    assert(MOVES[from].includes(to), 'illegal move of an exchange');
+    this.#state = to;
+    if (this.gateway.log.enabled('trace')) {
+      this.gateway.log.trace('exchange moved', { request: this.requestId, from, to, reason });
+    }
+  }
+}

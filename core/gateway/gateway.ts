@@ -1,0 +1,64 @@
+/**
+ * What all exchanges of a core share: where sessions come from, connections to apps, settings, log, a coarse clock
+ * and counters. Made once by the composition root; reload() takes new server settings over.
+ */
+import { tmpdir } from 'node:os';
+import type { Log } from '../base/log.js';
+import type { RequestConfig } from '../config/app-config.js';
+import type { SessionSource, StickyRoutes } from './session-source.js';
+import { UpstreamPool } from './upstream.js';
+
+export interface GatewaySettings {
+  readonly dataBufferDir: string;
+  readonly showVersionInHeader: boolean;
+}
+
+export interface GatewayParts {
+  readonly source: SessionSource;
+  /** Decodes a settings block; the same bytes give the same object. Throws PassengerError. */
+  readonly settings: { get(block: Buffer): RequestConfig };
+  readonly log: Log;
+  readonly version: string;
+  readonly sticky?: StickyRoutes | undefined;
+}
+
+/** Plain counters, for metrics and tests. */
+export class GatewayCounters {
+  started = 0;
+  completed = 0;
+  aborted = 0;
+  /** Answers that the gateway made itself. */
+  errors = 0;
+  retries = 0;
+  connections = 0;
+  tunnels = 0;
+}
+
+export class Gateway {
+  readonly upstreams = new UpstreamPool();
+  readonly counters = new GatewayCounters();
+  readonly source: SessionSource;
+  readonly settings: { get(block: Buffer): RequestConfig };
+  readonly log: Log;
+  readonly sticky: StickyRoutes | undefined;
+  /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
+  now = 0;
+  /** Value of X-Powered-By. */
+  poweredBy = '';
+  dataBufferDir = '';
+  readonly #version: string;
+
+  constructor(parts: GatewayParts, settings: GatewaySettings) {
+    this.source = parts.source;
+    this.settings = parts.settings;
+    this.log = parts.log;
+    this.sticky = parts.sticky;
+    this.#version = parts.version;
+    this.reload(settings);
+  }
+
+  reload(settings: GatewaySettings): void {
+    this.poweredBy = settings.showVersionInHeader ? `Passenger TS ${this.#version}` : 'Passenger TS';
+    this.dataBufferDir = settings.dataBufferDir === '' ? tmpdir() : settings.dataBufferDir;
+  }
+}

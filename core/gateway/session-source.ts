@@ -1,0 +1,54 @@
+/**
+ * What the gateway asks of routing and pool, declared here so that gateway and its tests need neither. The Pool has
+ * this shape; the composition root puts the two together.
+ */
+import type { PassengerError } from '../base/errors.js';
+import type { AppConfig, RequestConfig } from '../config/app-config.js';
+
+/** Where an app process takes connections. */
+export type AppTarget = { readonly path: string } | { readonly host: '127.0.0.1'; readonly port: number };
+
+export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
+
+/** One slot of a process, ours until it is closed; closed exactly once. */
+export interface GatewaySession {
+  readonly target: AppTarget;
+  close(outcome: SessionOutcome): void;
+}
+
+/** A place in the waiting list. */
+export interface Ticket {
+  cancel(): void;
+}
+
+/** Hears exactly one of the two for each ticket, never after `cancel`. */
+export interface Waiter {
+  onSession(session: GatewaySession): void;
+  onFailure(error: PassengerError): void;
+}
+
+export interface CheckoutOptions {
+  readonly stickyId?: number;
+  /** Absent: no limit of its own. */
+  readonly maxQueueTimeMs?: number;
+}
+
+export interface SessionSource {
+  /** A session at once when one is free (no promise, no callback), otherwise a place in the waiting list. */
+  checkout(app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket;
+  /** The process of this session did not take a connection; the session is closed by its owner as ever. */
+  reportConnectFailure(session: GatewaySession): void;
+}
+
+/** Cookie affinity; asked only for places that have PassengerStickySessions on. */
+export interface StickyRoutes {
+  /** The process that the client's cookie names. */
+  stickyId(config: RequestConfig, headerBlock: Buffer): number | undefined;
+  /** Value of Set-Cookie for an answer from `session`; undefined when the client has the right one. */
+  cookie(
+    config: RequestConfig,
+    session: GatewaySession,
+    tls: boolean,
+    sentId: number | undefined,
+  ): string | undefined;
+}

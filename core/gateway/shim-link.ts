@@ -1,0 +1,14 @@
+/** What an exchange sees of the connection to the shim. Implemented by ShimConnection. */
+export interface ShimLink {
+  /** One call is one write: put together what belongs together. Takes the bytes over. */
+  write(bytes: Buffer): void;
+  /** More is unwritten than should be: stop the source until `shimDrained`. */
+  readonly backlogged: boolean;
+  /** Stop reading what the shim sends; also CANCEL waits then. */
+  pause(): void;
+  resume(): void;
+  /** Whether the shim's side of the exchange has ended. */
+  readonly shimEnded: boolean;
+  /** The core's side of the exchange has ended: END or ABORT is written. */
+  coreEnded(): void;
+}

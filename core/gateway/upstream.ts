@@ -1,0 +1,222 @@
+/**
+ * Kept-alive connections to app processes, by the place where the process listens. The connection used last is used
+ * first; idle ones are bounded in number and age. What travels on a connection is its user's business.
+ */
+import { connect, type Socket, type OnReadOpts } from 'node:net';
+import { ResponseParser } from './response-parser.js';
+import type { AppTarget } from './session-source.js';
+
+/** Whoever has the connection at the moment. Nothing is called any more after `release` or `destroy`. */
+export interface UpstreamUser {
+  /** Bytes `start` to `end` of `room`; they are gone after the call unless `room` was given away. */
+  upstreamData(room: Buffer, start: number, end: number): void;
+  upstreamConnected(): void;
+  /** The app will send no more. */
+  upstreamEnd(): void;
+  upstreamClosed(): void;
+  /** Everything written has reached the socket. */
+  upstreamDrained(): void;
+}
+
+/** Room before and behind the bytes read, so that frame header and END can stand there without a copy. */
+export const HEADROOM = 8;
+const READ_BYTES = 65_536;
+const ROOM_BYTES = HEADROOM + READ_BYTES + HEADROOM;
+/** Body bytes after which a connection gets a read buffer of its own, to be given away instead of copied. */
+const BULK_AFTER = 131_072;
+/** Reads smaller than this are copied also then: a gift of 64 KB for a few bytes would pin memory. */
+export const WORTH_GIVING = 16_384;
+/** Unwritten bytes beyond which whoever writes should stop. */
+const BACKLOG = 262_144;
+
+const MAX_IDLE_PER_TARGET = 128;
+const MAX_IDLE_MS = 30_000;
+/** A request that may not be repeated takes no connection that was idle for longer: the app may be closing it. */
+const SURE_MS = 1_500;
+
+const sharedRoom = Buffer.allocUnsafeSlow(ROOM_BYTES);
+
+/** The part of a room that is read into. */
+function readPart(room: Buffer): Buffer {
+  return room.subarray(HEADROOM, HEADROOM + READ_BYTES);
+}
+const sharedPart = readPart(sharedRoom);
+
+export class UpstreamConnection {
+  user: UpstreamUser | undefined;
+  /** Responses that this connection has completed. */
+  served = 0;
+  idleSince = 0;
+  /** Seconds after which the app closes an idle connection, as far as it said so; 0 = unknown. */
+  keepAliveSeconds = 0;
+  error = '';
+  connected = false;
+  readonly parser = new ResponseParser();
+  readonly #socket: Socket;
+  #room = sharedRoom;
+  #part = sharedPart;
+  #given = false;
+  #bodyBytes = 0;
+  #paused = false;
+
+  constructor(
+    target: AppTarget,
+    readonly idle: UpstreamConnection[],
+  ) {
+    const onread: OnReadOpts = {
+      buffer: () => this.#nextPart(),
+      callback: (count) => {
+        if (this.user === undefined) this.destroy();
+        else this.user.upstreamData(this.#room, HEADROOM, HEADROOM + count);
+        return true;
+      },
+    };
+    const options = { ...target, onread, allowHalfOpen: true, noDelay: true };
+    const socket = connect(options);
+    this.#socket = socket;
+    socket.on('connect', () => {
+      this.connected = true;
+      this.user?.upstreamConnected();
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
+    socket.on('drain', () => this.user?.upstreamDrained());
+    socket.on('end', () => (this.user === undefined ? this.destroy() : this.user.upstreamEnd()));
+    socket.on('close', () => {
+      const user = this.user;
+      this.destroy();
+      user?.upstreamClosed();
+    });
+  }
+
+  get backlogged(): boolean {
+    return this.#socket.writableLength > BACKLOG;
+  }
+
+  write(bytes: Buffer | string, encoding: BufferEncoding = 'latin1'): void {
+    if (typeof bytes === 'string') this.#socket.write(bytes, encoding);
+    else this.#socket.write(bytes);
+  }
+
+  /** Ends our direction (tunnels). */
+  endWriting(): void {
+    this.#socket.end();
+  }
+
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Counts body bytes; true when the user may keep the room of the current call instead of copying from it. */
+  mayGive(count: number): boolean {
+    this.#bodyBytes += count;
+    return this.#room !== sharedRoom && count >= WORTH_GIVING;
+  }
+
+  /** The user keeps the room; the next read goes elsewhere. */
+  give(): void {
+    this.#given = true;
+  }
+
+  /** The user is done and the connection in step: back to the idle ones. */
+  release(now: number): void {
+    this.user = undefined;
+    this.served += 1;
+    this.idleSince = now;
+    this.#bodyBytes = 0;
+    this.parser.reset();
+    this.resume();
+    this.idle.push(this);
+    if (this.idle.length > MAX_IDLE_PER_TARGET) this.idle[0]?.destroy();
+  }
+
+  /** Forgets the user and breaks the connection. */
+  destroy(): void {
+    if (this.user === undefined) {
+      const at = this.idle.indexOf(this);
+      if (at >= 0) this.idle.splice(at, 1);
+    }
+    this.user = undefined;
+    this.#socket.destroy();
+  }
+
+  /** Called once before the first read and after each; says where the next bytes go. */
+  #nextPart(): Buffer {
+    if (this.#bodyBytes < BULK_AFTER) {
+      if (this.#room !== sharedRoom) {
+        this.#room = sharedRoom;
+        this.#part = sharedPart;
+      }
+    } else if (this.#given || this.#room === sharedRoom) {
+      this.#room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+      this.#part = readPart(this.#room);
+    }
+    this.#given = false;
+    return this.#part;
+  }
+}
+
+export class UpstreamPool {
+  readonly #targets = new Map<string, UpstreamConnection[]>();
+
+  /**
+   * A connection for one request.
+   * @param replayable whether the request could be sent again should the app be closing the connection just now
+   * @param fresh refuses kept connections, after one of them failed
+   */
+  take(target: AppTarget, now: number, replayable: boolean, fresh: boolean): UpstreamConnection {
+    const key = 'path' in target ? target.path : `:${target.port}`;
+    let idle = this.#targets.get(key);
+    if (idle === undefined) {
+      idle = [];
+      this.#targets.set(key, idle);
+    }
+    const last = fresh ? undefined : idle.pop();
+    if (last === undefined) return new UpstreamConnection(target, idle);
+    if (replayable || now - last.idleSince <= SURE_MS) return last;
+    // An app that serves one connection at a time must not keep the old one and wait on it.
+    last.destroy();
+    return new UpstreamConnection(target, idle);
+  }
+
+  /** Closes what was idle for too long. Called by the listener's sweep. */
+  sweep(now: number): void {
+    for (const [key, idle] of this.#targets) {
+      // The oldest stand at the beginning.
+      for (let first = idle[0]; first !== undefined && expired(first, now); first = idle[0]) first.destroy();
+      if (idle.length === 0) this.#targets.delete(key);
+    }
+  }
+
+  /** Closes all idle connections, for the end of the process. */
+  close(): void {
+    for (const idle of this.#targets.values()) {
+      for (const connection of [...idle]) connection.destroy();
+    }
+    this.#targets.clear();
+  }
+
+  get idleCount(): number {
+    let count = 0;
+    for (const idle of this.#targets.values()) count += idle.length;
+    return count;
+  }
+}
+
+function expired(connection: UpstreamConnection, now: number): boolean {
+  const hint = connection.keepAliveSeconds;
+  // A second before the app does it itself.
+  const limit = hint === 0 ? MAX_IDLE_MS : Math.min(MAX_IDLE_MS, Math.max(hint - 1, 0.5) * 1000);
+  return now - connection.idleSince > limit;
+}
