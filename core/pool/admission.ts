@@ -24,7 +24,7 @@ export interface AdmissionHost {
   freeProcess(): AppProcess | undefined;
   open(process: AppProcess, now: number): Session;
   /** The error that everybody gets while nothing runs and a pause lasts. */
-  failureNow(now: number): PassengerError | undefined;
+  failureNow(): PassengerError | undefined;
   /** Whether the request has to wait for a look at the restart files. */
   ask(now: number): Hold;
   lookAgain(): void;
@@ -110,7 +110,7 @@ export class Admission {
       this.#grant(entry, process, now);
       return;
     }
-    const failure = host.failureNow(now);
+    const failure = host.failureNow();
     const { queueSize } = host.limits;
     if (failure !== undefined) {
       this.#fail(entry, failure);

@@ -147,6 +147,10 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   get #throttleMs(): number {
     return poolLimits(this.host.server).statThrottleMs;
   }
+  /** Whether nothing is started because of failures. The timer says so, so that the end of a pause is one event. */
+  get paused(): boolean {
+    return this.#pauseTimer !== undefined;
+  }
   /** Whether its first process since a restart is still starting. */
   get restarting(): boolean {
     return this.#serving.length === 0 && this.starting > 0;
@@ -191,9 +195,9 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     return this.host.choose(this.#serving);
   }
 
-  failureNow(now: number): PassengerError | undefined {
+  failureNow(): PassengerError | undefined {
     const nothing = this.#serving.length === 0 && this.starting === 0;
-    return nothing && this.backoff.active(now) ? this.#failure : undefined;
+    return nothing && this.paused ? this.#failure : undefined;
   }
 
   ask(now: number): Hold {
@@ -214,7 +218,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
 
   // --- processes
 
-  load(now: number): GroupLoad {
+  load(): GroupLoad {
     let ready = 0;
     for (const process of this.#serving) if (process.code === this.#code) ready += 1;
     return {
@@ -226,13 +230,14 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
       waiting: this.queue.size,
       concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
       allBusy: this.#serving.length > 0 && this.freeProcess() === undefined,
-      paused: this.backoff.active(now),
+      paused: this.paused,
     };
   }
 
   start(): void {
     const attempt = this.host.spawner.spawn(this.#config, this.#code);
-    const process = new AppProcess(this.#code, this.#serving.length > 0, this, attempt);
+    const ahead = this.#serving.some((other) => other.code < this.#code);
+    const process = new AppProcess(this.#code, ahead, this, attempt);
     this.#join(process);
     attempt.ready.then(
       (handle) => this.turn.run(() => this.#started(process, handle)),
@@ -333,11 +338,15 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   /** Rule 7, and the end of the pause. */
   #pause(): void {
     const now = this.clock.now();
-    const failure = this.failureNow(now);
-    if (failure !== undefined) this.#admission.failQueue(failure);
     this.#disarmPause();
     if (!this.backoff.active(now)) return;
     this.#pauseTimer = this.clock.setTimeout(() => this.#pauseOver(), Math.ceil(this.backoff.until - now));
+    this.#failWaiting();
+  }
+
+  #failWaiting(): void {
+    const failure = this.failureNow();
+    if (failure !== undefined) this.#admission.failQueue(failure);
   }
 
   #pauseOver(): void {
@@ -356,6 +365,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
     if (from === 'ready') this.#serving = this.#serving.filter((other) => other !== process);
     if (to === 'exited') this.members.delete(process);
+    this.#failWaiting();
     this.host.processMoved(this, process, from, to);
   }
 

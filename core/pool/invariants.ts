@@ -18,7 +18,8 @@ export function assertPool(pool: Pool): void {
     for (const process of group.members) redeploys += Number(process.ahead && process.state === 'starting');
   }
   assert.equal(pool.capacityUsed, occupied, 'the count of occupied places is right');
-  assert(occupied <= pool.server.maxPoolSize + redeploys, 'pool rule 1: room');
+  const kept = occupied <= pool.server.maxPoolSize + redeploys || pool.hungry.shrinking;
+  assert(kept, 'pool rule 1: room');
   for (const group of starving) {
     assert(!short.has(group), 'a group is starving or short, not both');
     assert(
@@ -52,12 +53,11 @@ export function assertGroup(group: AppGroup, pool: Pool): void {
 
 function assertWaiting(group: AppGroup, pool: Pool): void {
   if (group.queue.size === 0) return;
-  const now = pool.clock.now();
   const free = pool.choose(group.serving);
   assert(free === undefined, 'group rule 2: nobody waits while a process has a free slot');
   const hope = group.serving.length > 0 || group.starting > 0 || pool.hungry.starving.has(group);
   assert(hope, 'group rule 3: who waits has something to wait for');
-  const failing = group.backoff.active(now) && group.serving.length === 0 && group.starting === 0;
+  const failing = group.paused && group.serving.length === 0 && group.starting === 0;
   assert(!failing, 'group rule 7: nobody waits during a pause with nothing running');
 }
 
@@ -70,7 +70,7 @@ function assertCode(group: AppGroup): void {
 }
 
 function assertMinimum(group: AppGroup, pool: Pool): void {
-  if (group.retired || pool.adopting || group.backoff.active(pool.clock.now())) return;
+  if (group.retired || pool.adopting || group.paused) return;
   const { minInstances, maxInstances } = group.limits;
   const least = maxInstances > 0 ? Math.min(minInstances, maxInstances) : minInstances;
   const enough = group.serving.length + group.starting >= least;

@@ -141,7 +141,7 @@ export class Pool implements GroupHost, RoomHost {
     return this.#stopped !== undefined;
   }
   /** Groups that would start processes if there were room. */
-  get hungry(): Pick<Room, 'starving' | 'short'> {
+  get hungry(): Pick<Room, 'starving' | 'short' | 'shrinking'> {
     return this.#room;
   }
 
@@ -228,8 +228,7 @@ export class Pool implements GroupHost, RoomHost {
       this.#registry.advance(generation);
       this.#reloadedAt = this.clock.now();
       for (const group of this.#registry.all()) group.refreshLimits();
-      this.#room.askAgain();
-      this.#room.shrink();
+      this.#room.limitChanged();
     });
     if (this.#reloadTimer !== undefined) this.clock.clearTimeout(this.#reloadTimer);
     this.#reloadTimer = this.clock.setTimeout(

@@ -5,13 +5,11 @@
  * Starving groups (requests wait, and there is no process at all) come first, in the order in which they began to;
  * then those that are merely short of what they want.
  */
-import type { Clock } from '../base/clock.js';
 import type { AppGroup } from './app-group.js';
 import { occupies, type AppProcess, type ProcessState } from './app-process.js';
 import { chooseVictim, decideGrowth, type Giver } from './scaling.js';
 
 export interface RoomHost {
-  readonly clock: Clock;
   readonly maxPoolSize: number;
   /** While processes are adopted, only groups with waiting requests grow. */
   readonly adopting: boolean;
@@ -30,6 +28,8 @@ export class Room {
   /** Room has been made, or a process has become idle: those who want more are asked again. */
   #news = false;
   #occupied = 0;
+  /** Whether there may be more than the limit allows. */
+  #shrinking = false;
   /** Starts under way while older code serves. */
   #ahead = 0;
 
@@ -37,6 +37,9 @@ export class Room {
 
   get occupied(): number {
     return this.#occupied;
+  }
+  get shrinking(): boolean {
+    return this.#shrinking;
   }
   get starving(): ReadonlySet<AppGroup> {
     return this.#starving;
@@ -50,6 +53,8 @@ export class Room {
     this.#occupied += change;
     if (process.ahead) this.#ahead += Number(to === 'starting') - Number(from === 'starting');
     if (change < 0 || from === 'starting') this.#news = true;
+    // It was started beyond the limit, and the one that it replaces may have gone to somebody else's advantage.
+    if (process.ahead && to === 'ready') this.#shrinking = true;
     this.#changed.add(group);
   }
 
@@ -72,6 +77,7 @@ export class Room {
     for (;;) {
       if (this.#news) {
         this.#news = false;
+        if (this.#shrinking) this.#shrink();
         for (const group of [...this.#starving, ...this.#short]) this.#grow(group);
       }
       const group = this.#changed.values().next().value;
@@ -81,15 +87,22 @@ export class Room {
     }
   }
 
-  /** A lowered limit: idle processes go first, then the least busy ones. */
-  shrink(): void {
-    while (this.#occupied > this.host.maxPoolSize) {
+  /** The limit may have been lowered. */
+  limitChanged(): void {
+    this.#shrinking = true;
+    this.#news = true;
+  }
+
+  /** Down to the limit: idle processes go first, then the least busy ones; starts under way when ready. */
+  #shrink(): void {
+    while (this.#occupied - this.#ahead > this.host.maxPoolSize) {
       const givers = this.#givers();
       const leastBusy = givers.flatMap((giver) => giver.ready).sort((a, b) => a.sessions - b.sessions)[0];
       const victim = chooseVictim(givers) ?? leastBusy;
       if (victim === undefined) return;
-      victim.drain('PassengerMaxPoolSize was lowered');
+      victim.drain('more than PassengerMaxPoolSize');
     }
+    this.#shrinking = false;
   }
 
   #grow(group: AppGroup): void {
@@ -99,7 +112,7 @@ export class Room {
       this.#starving.delete(group);
       return;
     }
-    const load = group.load(this.host.clock.now());
+    const load = group.load();
     const growth = decideGrowth(load, this.host.maxPoolSize - this.#occupied);
     if (load.stale > 0 && growth.start > 0 && this.#ahead >= PARALLEL_REDEPLOYS) {
       this.#short.add(group);

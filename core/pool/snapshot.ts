@@ -78,7 +78,7 @@ export function processSnapshot(process: AppProcess, now: number): ProcessSnapsh
 }
 
 export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
-  const paused = group.backoff.active(now);
+  const { paused } = group;
   return {
     key: group.key,
     name: group.config.groupName,
@@ -94,7 +94,7 @@ export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
     restarting: group.restarting,
     retired: group.retired,
     failure: paused ? group.failure?.code : undefined,
-    pauseMs: paused ? group.backoff.until - now : 0,
+    pauseMs: paused ? Math.max(0, group.backoff.until - now) : 0,
     createdAt: group.createdAt,
     processes: [...group.members].map((process) => processSnapshot(process, now)),
   };
