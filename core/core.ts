@@ -152,7 +152,7 @@ class Core {
   async #serve(): Promise<void> {
     await Promise.all(this.#adoptions.splice(0));
     if (this.#rooms === undefined || this.#lifecycle.state !== 'starting') return;
-    await this.#rooms.listener.listen(CORE_SOCKET_FD);
+    await this.#rooms.listener.listen({ fd: CORE_SOCKET_FD });
     this.#rooms.admin.listen(ADMIN_SOCKET_FD);
     this.#channel.send({ type: 'READY' });
     this.#lifecycle.transition('serving', 'all processes known');
