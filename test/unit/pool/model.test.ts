@@ -145,7 +145,9 @@ for (const seed of seeds) {
       for (let step = 0; step < STEPS; step += 1) await life.step();
       await life.end();
     } catch (error) {
-      throw new Error(`SEED=${seed}: ${error instanceof Error ? error.stack : String(error)}`);
+      throw new Error(`SEED=${seed}: ${error instanceof Error ? error.stack : String(error)}`, {
+        cause: error,
+      });
     }
   });
 }

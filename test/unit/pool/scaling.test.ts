@@ -1,0 +1,119 @@
+/** How many processes to start and which may go: pure decisions. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Backoff } from '../../../core/pool/backoff.js';
+import {
+  chooseVictim,
+  decideGrowth,
+  idleLeavers,
+  nextIdleTime,
+  type GroupLoad,
+} from '../../../core/pool/scaling.js';
+
+function load(facts: Partial<GroupLoad>): GroupLoad {
+  return {
+    minInstances: 1,
+    maxInstances: 0,
+    ready: 0,
+    stale: 0,
+    starting: 0,
+    waiting: 0,
+    concurrency: 0,
+    allBusy: false,
+    paused: false,
+    ...facts,
+  };
+}
+
+const growth: [
+  rule: string,
+  facts: Partial<GroupLoad>,
+  room: number,
+  start: number,
+  short: number,
+  starving: boolean,
+][] = [
+  ['a group gets its first process', {}, 6, 1, 0, false],
+  ['only one at a time until one is ready', { minInstances: 5 }, 6, 1, 0, false],
+  ['and none while that one starts', { minInstances: 5, starting: 1, waiting: 9 }, 6, 0, 0, false],
+  ['two at a time afterwards', { minInstances: 5, ready: 1 }, 6, 2, 0, false],
+  ['up to the minimum', { minInstances: 2, ready: 1, starting: 1 }, 6, 0, 0, false],
+  ['no more than there is room', { minInstances: 5, ready: 1 }, 1, 1, 1, false],
+  ['a missing minimum is no reason to starve', { minInstances: 1 }, 0, 0, 1, false],
+  ['requests and nothing else: starving', { waiting: 1 }, 0, 0, 1, true],
+  ['requests beside a start do not starve', { waiting: 1, starting: 1 }, 0, 0, 0, false],
+  ['requests beside a busy process do not starve', { ready: 1, waiting: 3, concurrency: 1 }, 0, 0, 2, false],
+  ['unlimited processes are one for all', { minInstances: 0, waiting: 50 }, 6, 1, 0, false],
+  ['as many as the waiting need', { minInstances: 0, ready: 1, waiting: 3, concurrency: 2 }, 6, 2, 0, false],
+  ['one ahead when all are busy', { ready: 1, allBusy: true, concurrency: 1 }, 6, 1, 0, false],
+  ['but only one', { ready: 1, starting: 1, allBusy: true, concurrency: 1 }, 6, 0, 0, false],
+  [
+    'MaxInstances wins over waiting',
+    { ready: 2, maxInstances: 2, waiting: 9, concurrency: 1 },
+    6,
+    0,
+    0,
+    false,
+  ],
+  ['MaxInstances wins over the minimum', { ready: 2, maxInstances: 2, minInstances: 3 }, 6, 0, 0, false],
+  ['nothing during a pause', { waiting: 1, paused: true }, 6, 0, 0, false],
+  ['a redeploy starts one ahead, even without room', { stale: 3 }, 0, 1, 0, false],
+  ['and one only', { stale: 3, starting: 1, waiting: 5, minInstances: 4 }, 6, 0, 0, false],
+  ['a negative room is none', { waiting: 1 }, -2, 0, 1, true],
+];
+
+for (const [rule, facts, room, start, short, starving] of growth) {
+  test(`growth: ${rule}`, () => {
+    assert.deepEqual(decideGrowth(load(facts), room), { start, short, starving });
+  });
+}
+
+const process = (sessions: number, lastUsed: number): { sessions: number; lastUsed: number } => ({
+  sessions,
+  lastUsed,
+});
+
+test('idle processes go longest idle first, never below the minimum, never busy ones', () => {
+  const [a, b, c] = [process(0, 20), process(0, 10), process(1, 0)];
+  assert.deepEqual(idleLeavers([a, b, c], 1, 50, 100), [b, a]);
+  assert.deepEqual(idleLeavers([a, b, c], 2, 50, 100), [b]);
+  assert.deepEqual(idleLeavers([a, b, c], 0, 85, 100), [b]);
+  assert.deepEqual(idleLeavers([a, b, c], 3, 0, 100), []);
+});
+
+test('the next idle time is that of the longest idle process', () => {
+  assert.equal(nextIdleTime([process(0, 20), process(0, 10)], 0, 50, 30), 60);
+  assert.equal(nextIdleTime([process(2, 10)], 0, 50, 30), 80);
+  assert.equal(nextIdleTime([process(0, 10)], 1, 50, 30), Infinity);
+});
+
+test('the victim is idle: above the minimum first, then anybody', () => {
+  const spare = { minInstances: 0, ready: [process(0, 50)] };
+  const needed = { minInstances: 1, ready: [process(0, 10)] };
+  const busy = { minInstances: 0, ready: [process(3, 1)] };
+  assert.equal(chooseVictim([needed, spare, busy]), spare.ready[0]);
+  assert.equal(chooseVictim([needed, busy]), needed.ready[0]);
+  assert.equal(chooseVictim([busy]), undefined);
+});
+
+test('pauses after failed starts double up to 30 s and are shortened by a fifth at most', () => {
+  const exact = new Backoff(() => 0);
+  const shortest = new Backoff(() => 1);
+  const pauses = [1, 2, 3, 4, 5, 6, 7].map(() => [exact.startFailed(0), shortest.startFailed(0)]);
+  assert.deepEqual(
+    pauses.map(([pause]) => pause),
+    [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000],
+  );
+  for (const [pause = 0, short = 0] of pauses) assert.equal(short, pause * 0.8);
+});
+
+test('a reset ends the pause and the series', () => {
+  const backoff = new Backoff(() => 0);
+  backoff.startFailed(0);
+  assert.equal(backoff.active(999), true);
+  assert.equal(backoff.active(1000), false);
+  backoff.startFailed(1000);
+  backoff.reset();
+  assert.equal(backoff.active(1001), false);
+  assert.equal(backoff.startFailed(2000), 1000);
+});
