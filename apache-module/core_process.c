@@ -20,6 +20,8 @@
 
 #define START_BURST 5
 #define BURST_TIME apr_time_from_sec(10)
+/* One text for both sides of the fork. */
+#define CANNOT_START "PSG1001 cannot start the supervisor step=%s errno=%d"
 #define CONTROL_FD 3
 #define FIRST_START_SECONDS 15
 
@@ -38,7 +40,7 @@ static int stopping(void)
 static void die_in_child(const char *step)
 {
     char text[128];
-    int length = snprintf(text, sizeof text, "PSG1001 cannot start the supervisor step=%s errno=%d\n", step, errno);
+    int length = snprintf(text, sizeof text, CANNOT_START "\n", step, errno);
 
     if (write(STDERR_FILENO, text, (size_t)length) < 0) {
         _exit(126);
@@ -159,7 +161,7 @@ static int start(psg_runtime *runtime, server_rec *s)
     pid_t pid, apache = getpid();
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-        PSG_LOG_SERVER(APLOG_ERR, errno, s, "PSG1001", "cannot start the supervisor step=socketpair");
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "socketpair", errno);
         return 0;
     }
     apr_pool_create(&pool, generation_pool);
@@ -172,7 +174,7 @@ static int start(psg_runtime *runtime, server_rec *s)
     apr_pool_destroy(pool);
     close(pair[1]);
     if (pid < 0) {
-        PSG_LOG_SERVER(APLOG_ERR, errno, s, "PSG1001", "cannot start the supervisor step=fork");
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "fork", errno);
         close(pair[0]);
         return 0;
     }

@@ -94,7 +94,7 @@ const psg_conf *psg_server_settings(server_rec *main_server);
 int psg_is_on(const psg_conf *conf, int id, int fallback);
 long psg_number(const psg_conf *conf, int id, long fallback);
 
-/* ---- control.c, core_process.c ---- */
+/* ---- control.c, config_record.c, core_process.c ---- */
 
 #define PSG_PATH_SIZE 104
 
@@ -120,6 +120,8 @@ typedef struct {
 /* NULL until post_config has run. */
 psg_runtime *psg_the_runtime(void);
 int psg_runtime_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* 0: too large. */
+int psg_config_record_build(psg_runtime *runtime, apr_pool_t *ptemp, server_rec *s);
 int psg_control_send(psg_runtime *runtime, server_rec *s);
 void psg_control_await_start(psg_runtime *runtime, server_rec *s, int seconds);
 void psg_control_read(psg_runtime *runtime, server_rec *s);
@@ -209,7 +211,7 @@ void psg_connection_close(psg_connection *connection);
 /* Room for `length` more bytes behind `start`; 0 when there is no memory. */
 int psg_connection_reserve(psg_connection *connection, apr_size_t length);
 
-/* ---- handler.c, upload.c, client_watch.c, response.c, tunnel.c ---- */
+/* ---- handler.c, request_send.c, upload.c, client_watch.c, response.c, tunnel.c ---- */
 
 enum psg_outcome {
     PSG_GOING_ON,
@@ -256,6 +258,8 @@ int psg_handler(request_rec *r);
 int psg_handler_first(request_rec *r);
 
 apr_time_t psg_now(void);      /* monotonic microseconds */
+/* request_send.c: takes a connection and writes REQUEST; 0: there is no core (logged). */
+int psg_request_send(psg_exchange *exchange, int only_fresh);
 /* Writes all of it, waiting at most until `deadline` (psg_now); 0 when that failed, with errno. Changes `vectors`. */
 int psg_write_all(int fd, struct iovec *vectors, int count, apr_time_t deadline);
 void psg_cancel(psg_exchange *exchange, enum psg_cancel_reason reason);
