@@ -47,8 +47,8 @@ export interface AppProcess {
   readonly socketFile: string;
   readonly epoch: number;
   readonly fds: readonly [stdout: number, stderr: number, control: number];
-  /** exec succeeded. */
-  running: boolean;
+  /** `running`: exec succeeded; `failed`: it will end by itself and nobody is told. */
+  phase: 'starting' | 'running' | 'failed';
 }
 
 export interface ProcessEvents {
@@ -78,7 +78,7 @@ export class ProcessTable {
 
   /** Processes whose exec succeeded. */
   running(): AppProcess[] {
-    return [...this.#processes.values()].filter((process) => process.running);
+    return [...this.#processes.values()].filter((process) => process.phase === 'running');
   }
 
   /** @throws NativeError of pipe, socketpair or fork */
@@ -118,30 +118,27 @@ export class ProcessTable {
       (failure) => this.#started(process, failure),
     );
     const { spawnId, key, meta, socketFile, epoch } = plan;
-    const process: AppProcess = { ...child, spawnId, key, meta, socketFile, epoch, fds, running: false };
+    const process: AppProcess = { ...child, spawnId, key, meta, socketFile, epoch, fds, phase: 'starting' };
     this.#processes.set(child.pid, process);
     this.log.debug('app process forked', { pid: child.pid, key });
   }
 
   #started(process: AppProcess, failure: SpawnFailure | undefined): void {
-    if (failure === undefined) {
-      process.running = true;
-      this.events.running(process);
-    } else {
-      this.events.failed(process, failure);
-    }
-    this.#reapIfEnded(process, failure !== undefined);
+    process.phase = failure === undefined ? 'running' : 'failed';
+    if (failure === undefined) this.events.running(process);
+    else this.events.failed(process, failure);
+    this.#reapIfEnded(process);
   }
 
   /** Looks at our children only, each by its own pid; for SIGCHLD. */
   reapEnded(): void {
     for (const process of [...this.#processes.values()]) {
       // Before exec is confirmed or refused, `#started` will come and look.
-      if (process.running) this.#reapIfEnded(process, false);
+      if (process.phase !== 'starting') this.#reapIfEnded(process);
     }
   }
 
-  #reapIfEnded(process: AppProcess, silent: boolean): void {
+  #reapIfEnded(process: AppProcess): void {
     if (!this.#processes.has(process.pid) || !peekExit(process.pid)) return;
     // The zombie still holds the number of its group: what is left of the group goes first, then the leader is reaped.
     this.#killGroup(process);
@@ -149,7 +146,7 @@ export class ProcessTable {
     this.#processes.delete(process.pid);
     closeFd(process.pidfd);
     const release = (): void => process.fds.forEach(closeFd);
-    if (silent) release();
+    if (process.phase === 'failed') release();
     else this.events.exited(process, facts, release);
   }
 

@@ -46,6 +46,8 @@ export interface DriverOptions {
   /** Mode of the installation's directory. */
   readonly installMode?: number;
   readonly asUid?: number;
+  /** A driver whose supervisor has ended: the new one gets its instance directory. */
+  readonly after?: Driver;
 }
 
 function bundle(entry: string, outfile: string): void {
@@ -78,7 +80,7 @@ export class Driver {
     private readonly options: DriverOptions,
   ) {
     this.root = path.join(base, 'root');
-    this.instanceDir = path.join(base, 'registry', 'passenger.abcdefg');
+    this.instanceDir = options.after?.instanceDir ?? path.join(base, 'registry', 'passenger.abcdefg');
     child.on('exit', () => (this.#exited = true));
     child.stderr?.on('data', (text: Buffer) => (this.log += text.toString()));
     const assembler = new RecordAssembler(CONTROL_LIMIT);

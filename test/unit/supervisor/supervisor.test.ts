@@ -156,6 +156,10 @@ test('a failed step is named with its errno and the obstacle', asRoot, async (t)
   driver.spawn(4, { ...node, startupFile: 'other.js', referenceFile: 'other.js' });
   const absent = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 4);
   assert.deepEqual([absent['code'], absent['errno']], ['PSG7013', 2]);
+  const children = `/proc/${driver.pid}/task/${driver.pid}/children`;
+  await eventually(2000, 'no zombie of a failed start stays', () => {
+    return fs.readFileSync(children, 'utf8').trim() === String(driver.lines[0]?.hello);
+  });
   await eventually(
     2000,
     'no socket of a failed start stays',
@@ -339,6 +343,13 @@ test(
       () => isGone(pid) && isGone(driver.lines[0]?.hello ?? 0),
     );
     assert.equal(fs.existsSync(path.join(driver.instanceDir, 'apps', 'key1.sock')), true);
+    const next = await serving(t, { after: driver });
+    assert.equal(next.instanceDir, driver.instanceDir);
+    assert.deepEqual(fs.readdirSync(path.join(driver.instanceDir, 'apps')), []);
+    assert.deepEqual(fs.readdirSync(path.join(driver.instanceDir, 'core.d')).sort(), [
+      'admin.sock',
+      'core.sock',
+    ]);
   },
 );
 
@@ -396,4 +407,34 @@ test('without root everything runs as one user', asRoot, async (t) => {
   const pid = (await driver.told('SPAWNED'))['pid'];
   assert.match(await driver.output(pid, /uid/), /uid 5/);
   assert.equal(driver.lines[0]?.uid, GAMES);
+});
+
+test('cores that end again and again are started with pauses', asRoot, async (t) => {
+  const driver = await serving(t);
+  const hellos = (): number => driver.lines.filter((line) => line.hello !== undefined).length;
+  for (let round = 1; round <= 5; round += 1) {
+    await eventually(
+      5000,
+      `core ${round}`,
+      () => hellos() === round && driver.fromSupervisor.length === round,
+    );
+    driver.order({ order: 'exit' });
+  }
+  await eventually(5000, 'a pause', () => driver.log.includes('PSG7008'));
+  assert.equal(hellos(), 5);
+  await eventually(5000, 'sixth core', () => hellos() === 6);
+});
+
+test('the supervisor stays within its memory, with the options of the README', asRoot, async (t) => {
+  const readme = fs.readFileSync(path.join(__dirname, '../../../core/supervisor/README.md'), 'utf8');
+  const flags = /^SUPERVISOR_NODE_FLAGS="(.*)"$/m.exec(readme)?.[1]?.split(' ');
+  assert.ok(flags !== undefined);
+  const driver = await serving(t, { flags });
+  assert.doesNotMatch(driver.log, /Warning/);
+  const rollup = fs.readFileSync(`/proc/${driver.pid}/smaps_rollup`, 'utf8');
+  const privateKib = [...rollup.matchAll(/^Private_\w+: +(\d+) kB$/gm)].reduce(
+    (sum, m) => sum + Number(m[1]),
+    0,
+  );
+  assert.ok(privateKib > 1000 && privateKib <= 12 * 1024, `${privateKib} KiB private`);
 });

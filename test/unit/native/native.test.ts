@@ -1,0 +1,196 @@
+/** The addon through its typed face: what the system does, not what the supervisor makes of it. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import {
+  closeFd,
+  findGroup,
+  findGroupList,
+  findUser,
+  listenUnix,
+  lookupGid,
+  lookupUid,
+  lookupUser,
+  peekExit,
+  peerCredentials,
+  pipe,
+  reap,
+  receiveRecords,
+  sendRecord,
+  signalGroup,
+  signalProcess,
+  socketPair,
+  spawnProcess,
+  statBeneath,
+  type NativeSpawnPlan,
+} from '../../../core/native.js';
+import { eventually } from '../../support/eventually.js';
+
+const PLAN: NativeSpawnPlan = {
+  file: '/bin/sh',
+  argv: ['sh', '-c', 'exit 7'],
+  env: ['PATH=/usr/bin:/bin'],
+  cwd: '/',
+  identity: undefined,
+  umask: 0o022,
+  fds: [0, 1, 2],
+  listenPid: false,
+  deathSignal: 9,
+  oomScoreAdj: undefined,
+  mustRead: '',
+};
+
+const errnoOf = (run: () => unknown): number => {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error) return Number(error.errno);
+  }
+  return 0;
+};
+
+test('records arrive whole, in order, with their descriptors, then the end', async () => {
+  const [left, right] = socketPair('seqpacket');
+  const texts: string[] = [];
+  let fds = 0;
+  let end: number | undefined;
+  receiveRecords(
+    right,
+    1024,
+    (bytes, taken) => {
+      texts.push(bytes.toString());
+      fds += taken.length;
+      taken.forEach(closeFd);
+    },
+    (errno) => (end = errno),
+  );
+  for (let n = 0; n < 200; n += 1) {
+    await eventually(2000, 'room', () =>
+      sendRecord(left, Buffer.from(`record ${n}`), n % 10 === 0 ? [0, 1] : []),
+    );
+  }
+  closeFd(left);
+  await eventually(2000, 'end', () => end !== undefined);
+  assert.equal(end, 0);
+  assert.deepEqual(
+    texts,
+    Array.from({ length: 200 }, (_, n) => `record ${n}`),
+  );
+  assert.equal(fds, 40);
+  closeFd(right);
+});
+
+test('a closed receiver says nothing more and lets go of its descriptor', async () => {
+  const [left, right] = socketPair('seqpacket');
+  let calls = 0;
+  const receiver = receiveRecords(
+    right,
+    1024,
+    () => (calls += 1),
+    () => (calls += 1),
+  );
+  receiver.close();
+  closeFd(right);
+  await eventually(2000, 'the peer notices', () => errnoOf(() => sendRecord(left, Buffer.from('x'))) === 32);
+  closeFd(left);
+  assert.equal(calls, 0);
+});
+
+test('a full socket is told from a dead one', () => {
+  const [left, right] = socketPair('seqpacket');
+  let sent = 0;
+  while (sendRecord(left, Buffer.alloc(1024))) sent += 1;
+  assert.ok(sent > 10);
+  closeFd(right);
+  assert.equal(
+    errnoOf(() => sendRecord(left, Buffer.alloc(1))),
+    32,
+  );
+  closeFd(left);
+});
+
+test('a child is a zombie until it is reaped, and only our own are ever waited for', async () => {
+  let done = false;
+  const { pid, pidfd } = spawnProcess(PLAN, (failure) => {
+    assert.equal(failure, undefined);
+    done = true;
+  });
+  await eventually(2000, 'exec', () => done);
+  await eventually(2000, 'exit', () => peekExit(pid));
+  assert.equal(peekExit(pid), true);
+  assert.deepEqual(reap(pid), { code: 7 });
+  assert.equal(
+    errnoOf(() => peekExit(pid)),
+    10,
+  );
+  assert.equal(
+    errnoOf(() => signalProcess(pidfd, 15)),
+    3,
+  );
+  closeFd(pidfd);
+  assert.equal(
+    errnoOf(() => peekExit(process.ppid)),
+    10,
+  );
+  assert.equal(
+    errnoOf(() => signalGroup(0, 15)),
+    22,
+  );
+  assert.equal(
+    errnoOf(() => signalGroup(1, 15)),
+    22,
+  );
+});
+
+test('the word of a child comes from a thread, never within the call', async (t) => {
+  let order = '';
+  const { pid, pidfd } = spawnProcess(PLAN, () => (order += 'callback'));
+  t.after(() => closeFd(pidfd));
+  order += 'turn ';
+  await eventually(2000, 'callback', () => order.includes('callback'));
+  assert.equal(order, 'turn callback');
+  await eventually(2000, 'exit', () => peekExit(pid));
+  reap(pid);
+});
+
+test('a callback that throws reaches the top of the process', async (t) => {
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  let caught: unknown;
+  process.once('uncaughtException', (error) => (caught = error));
+  t.after(() => before.forEach((listener) => process.on('uncaughtException', listener)));
+  statBeneath('/', 'etc', () => {
+    throw new Error('from a callback');
+  });
+  await eventually(2000, 'exception', () => caught !== undefined);
+  assert.match(String(caught), /from a callback/);
+});
+
+test('accounts are found by name and number, now or on a thread', async () => {
+  assert.equal(lookupUser('root')?.uid, 0);
+  assert.equal(lookupUid(0)?.name, 'root');
+  assert.equal(lookupGid(0)?.name, 'root');
+  assert.equal(lookupUser('no such user'), undefined);
+  assert.equal((await findUser('root'))?.home, '/root');
+  assert.equal(await findUser(4_000_000_000), undefined);
+  assert.equal(await findGroup('no such group'), undefined);
+  assert.deepEqual(await findGroupList('root', 0), [0]);
+});
+
+test('a listening socket has its mode from the start and knows its peers', () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'psg-native-'));
+  const file = path.join(directory, 's');
+  const options = { backlog: 1, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, mode: 0o600 };
+  closeFd(listenUnix(file, options));
+  assert.equal(fs.lstatSync(file).mode & 0o7777, 0o600);
+  assert.equal(
+    errnoOf(() => listenUnix(file, options)),
+    98,
+  );
+  const [left, right] = socketPair('stream');
+  assert.deepEqual(peerCredentials(left), { pid: process.pid, uid: options.uid, gid: options.gid });
+  [left, right, ...pipe()].forEach(closeFd);
+  fs.rmSync(directory, { recursive: true });
+});
