@@ -14,6 +14,7 @@ const http = require('node:http');
 const net = require('node:net');
 
 const NAMES = new Set(['passenger', '/passenger']);
+const LOOPBACK = /^(127\.[\d.]+|::1)$/;
 /** Node's default for http.Server.requestTimeout; another value was chosen by the app. */
 const DEFAULT_REQUEST_TIMEOUT = 300_000;
 
@@ -67,7 +68,7 @@ function installFirstListen(place, options, events) {
 function listenElsewhere(originalListen, server, args) {
   const [first] = args;
   const copied = typeof first === 'object' && first !== null && 'port' in first && first.port === undefined;
-  if (!copied || net.isIP(first.host ?? '') === 0 || !isPlainHttp(server))
+  if (!copied || !LOOPBACK.test(first.host) || !isPlainHttp(server))
     return originalListen.apply(server, args);
   const error = new Error('listen EADDRNOTAVAIL: the first address is a path and has no port to repeat');
   process.nextTick(() =>

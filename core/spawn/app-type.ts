@@ -13,6 +13,8 @@ export type AppType =
   | { readonly kind: 'meteor' }
   | { readonly kind: 'command' };
 
+const MAX_PATH = 4096;
+
 type Decision = Pick<AppConfig, 'appRoot' | 'found' | 'foundStartupFile'> & {
   readonly settings: Pick<AppConfig['settings'], 'appType' | 'startupFile' | 'appStartCommand'>;
 };
@@ -55,7 +57,9 @@ export function startupFileBeneath(appRoot: string, startupFile: string): string
   const relative = path.isAbsolute(startupFile)
     ? path.relative(appRoot, startupFile)
     : path.normalize(startupFile);
-  if (relative === '' || relative === '..' || relative.startsWith('../')) {
+  // A NUL would make the whole message to the supervisor unreadable.
+  const impossible = startupFile.includes('\0') || startupFile.length > MAX_PATH;
+  if (impossible || relative === '' || relative === '.' || relative === '..' || relative.startsWith('../')) {
     throw new PassengerError('PSG6003', { appRoot, startupFile });
   }
   return relative;

@@ -1,7 +1,7 @@
 /**
- * Output of app processes: bytes of stdout and stderr become lines of the log. Whatever a process writes, memory and
- * log rate are bounded; too much is dropped and counted, never held back (a blocked write would freeze the app). Knows
- * nothing of processes but their pid. OutputPump is made for each stream; OutputLog is shared by an app group.
+ * Output of app processes: bytes of stdout and stderr become lines of the log. Whatever a process writes, memory, log
+ * rate and our own time are bounded: too much is dropped and counted, and only a flood that would cost others is held
+ * back (a blocked write stops the app). Knows nothing of processes but their pid. OutputPump is made for each stream; OutputLog is shared by an app group.
  */
 import type { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.js';
@@ -19,6 +19,10 @@ export interface OutputSink {
 export const MAX_LINE_BYTES = 8 * 1024;
 const LINES_PER_SECOND = 1000;
 const BYTES_PER_SECOND = 1024 * 1024;
+/** Looking at output costs time of everybody: a group that writes more than this has to wait for the next second. */
+const READ_PER_SECOND = 2 * 1024 * 1024;
+/** Of one piece as it was read; a piece of nothing but line ends must not cost a millisecond for each hundred. */
+const LINES_PER_PIECE = 1000;
 
 /** Splits bytes into lines; never keeps more than one line of MAX_LINE_BYTES. */
 export class LineSplitter {
@@ -26,13 +30,23 @@ export class LineSplitter {
   #keptBytes = 0;
   #cutBytes = 0;
 
-  constructor(private readonly onLine: (line: string) => void) {}
+  /** @param onSkipped hears of lines that were not looked at because there were too many of them */
+  constructor(
+    private readonly onLine: (line: string) => void,
+    private readonly onSkipped: (lines: number) => void = () => undefined,
+  ) {}
 
   push(bytes: Buffer): void {
     let start = 0;
+    let lines = 0;
     for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, start)) {
+      if (lines === LINES_PER_PIECE) {
+        start = this.#skip(bytes, start);
+        break;
+      }
       this.#keep(bytes.subarray(start, at));
       this.#flush();
+      lines += 1;
       start = at + 1;
     }
     this.#keep(bytes.subarray(start));
@@ -41,6 +55,17 @@ export class LineSplitter {
   /** Gives out what came after the last line end. */
   end(): void {
     if (this.#keptBytes > 0) this.#flush();
+  }
+
+  /** Passes over all whole lines from `start` on; returns where the last, unfinished one begins. */
+  #skip(bytes: Buffer, start: number): number {
+    const end = bytes.lastIndexOf(10) + 1;
+    let lines = 0;
+    for (let at = start; at < end; at += 1) {
+      if (bytes[at] === 10) lines += 1;
+    }
+    this.onSkipped(lines);
+    return end;
   }
 
   #keep(piece: Buffer): void {
@@ -96,7 +121,7 @@ export class LastLines {
 
 /** Writes the lines of one app group, as many as the rate allows. */
 export class OutputLog {
-  #window = { start: 0, lines: 0, bytes: 0 };
+  #window = { start: 0, lines: 0, bytes: 0, read: 0 };
   #dropped = 0;
 
   /** @param prefixed asked for each line, because a reload may change it */
@@ -117,12 +142,30 @@ export class OutputLog {
     else this.sink.writeLine(line);
   }
 
-  #admit(bytes: number): boolean {
+  skipped(lines: number): void {
+    this.#dropped += lines;
+  }
+
+  /**
+   * Counts bytes that were read.
+   * @returns how many milliseconds nothing more should be read; 0 as long as the group keeps within its share
+   */
+  pauseAfter(bytes: number): number {
+    this.#turnWindow();
+    this.#window.read += bytes;
+    if (this.#window.read <= READ_PER_SECOND) return 0;
+    return Math.max(1, this.#window.start + 1000 - this.clock.now());
+  }
+
+  #turnWindow(): void {
     const now = this.clock.now();
-    if (now - this.#window.start >= 1000) {
-      this.reportDropped();
-      this.#window = { start: now, lines: 0, bytes: 0 };
-    }
+    if (now - this.#window.start < 1000) return;
+    this.reportDropped();
+    this.#window = { start: now, lines: 0, bytes: 0, read: 0 };
+  }
+
+  #admit(bytes: number): boolean {
+    this.#turnWindow();
     if (this.#window.lines >= LINES_PER_SECOND || this.#window.bytes >= BYTES_PER_SECOND) return false;
     this.#window.lines += 1;
     this.#window.bytes += bytes;
@@ -144,16 +187,26 @@ export class OutputPump {
 
   constructor(
     private readonly stream: Readable,
+    private readonly output: OutputLog,
+    private readonly clock: Clock,
     onLine: (line: string) => void,
   ) {
-    this.#splitter = new LineSplitter(onLine);
+    this.#splitter = new LineSplitter(onLine, (lines) => output.skipped(lines));
     this.ended = new Promise((resolve) => stream.once('close', resolve));
-    stream.on('data', (bytes: Buffer) => this.#splitter.push(bytes));
+    stream.on('data', (bytes: Buffer) => this.#read(bytes));
     stream.on('error', () => undefined); // 'close' follows
     stream.once('close', () => this.#splitter.end());
   }
 
   close(): void {
     this.stream.destroy();
+  }
+
+  #read(bytes: Buffer): void {
+    this.#splitter.push(bytes);
+    const pauseMs = this.output.pauseAfter(bytes.length);
+    if (pauseMs === 0) return;
+    this.stream.pause();
+    this.clock.setTimeout(() => this.stream.resume(), pauseMs);
   }
 }

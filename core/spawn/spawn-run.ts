@@ -160,7 +160,8 @@ export class SpawnRun implements SpawnAttempt {
   #heard(message: AppMessage): void {
     if (message.type === 'step') this.#journey.begin(message.step);
     if (message.type === 'failed') this.#failure = message;
-    if (message.type !== 'note') return;
+    // The first note says it; an app could send any number.
+    if (message.type !== 'note' || this.#note !== undefined) return;
     this.#note = message.message;
     this.host.log.report('PSG6013', { app: this.config.groupName, note: message.message });
   }

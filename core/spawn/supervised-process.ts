@@ -132,9 +132,10 @@ export class SupervisedProcess {
   }
 
   #pump(name: OutputStream, stream: Readable): OutputPump {
-    return new OutputPump(stream, (line) => {
+    const { output, clock } = this.around;
+    return new OutputPump(stream, output, clock, (line) => {
       this.#lines.add(line);
-      this.around.output.write(this.facts.pid, name, line);
+      output.write(this.facts.pid, name, line);
     });
   }
 }

@@ -16,13 +16,17 @@ async function startApp(t: TestContext, file: string): Promise<ActivatedApp> {
   return (await ActivatedApp.start(t, '', { file: path.join(APPS, file) })).ready();
 }
 
+function socketInode(link: string): string | undefined {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(readlinkSync(link))?.[1];
+  } catch {
+    return undefined; // closed meanwhile
+  }
+}
+
 /** Sockets in state LISTEN that the process has on TCP ports, by inode. */
 function listeningPorts(pid: number): number {
-  const inodes = new Set(
-    readdirSync(`/proc/${pid}/fd`).map(
-      (fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1],
-    ),
-  );
+  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => socketInode(`/proc/${pid}/fd/${fd}`)));
   const rows = execFileSync('cat', ['/proc/net/tcp', '/proc/net/tcp6'], { encoding: 'utf8' }).split('\n');
   return rows.filter((row) => {
     const fields = row.trim().split(/\s+/);

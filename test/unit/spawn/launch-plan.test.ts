@@ -3,7 +3,7 @@ import assert from 'node:assert';
 import { test } from 'node:test';
 import { PassengerError } from '../../../core/base/errors.js';
 import type { AppFacts } from '../../../core/config/app-config.js';
-import { decideAppType } from '../../../core/spawn/app-type.js';
+import { decideAppType, startupFileBeneath } from '../../../core/spawn/app-type.js';
 import { launchPlan, type LaunchChoices } from '../../../core/spawn/launch-plan.js';
 import { appConfig, envEntries } from './app-configs.js';
 
@@ -216,4 +216,11 @@ test('commands, Node binaries and users are handed on as configured', () => {
       startupFile: '',
     },
   );
+});
+
+test('what a process claims to have found must be a name below the app root', () => {
+  assert.strictEqual(startupFileBeneath('/srv/shop', 'bin/www'), 'bin/www');
+  for (const name of ['', '.', '..', '../x', 'a/../../x', '/etc/x', 'a\0b', 'x'.repeat(5000)]) {
+    assert.throws(() => startupFileBeneath('/srv/shop', name), /PSG6003/, name.slice(0, 20));
+  }
 });

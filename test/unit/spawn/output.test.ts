@@ -1,8 +1,15 @@
 /** Lines of apps in the log: bounded, counted, harmless. */
 import assert from 'node:assert';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { Log, LogThreshold } from '../../../core/base/log.js';
-import { LastLines, LineSplitter, MAX_LINE_BYTES, OutputLog } from '../../../core/spawn/output.js';
+import {
+  LastLines,
+  LineSplitter,
+  MAX_LINE_BYTES,
+  OutputLog,
+  OutputPump,
+} from '../../../core/spawn/output.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 function split(...pieces: (string | Buffer)[]): string[] {
@@ -93,4 +100,43 @@ test('what was dropped is reported at the end of a process as well, once', () =>
   output.reportDropped();
   output.reportDropped();
   assert.strictEqual(written.filter((line) => line.includes('PSG6010')).length, 1);
+});
+
+test('a piece of many tiny lines costs little: the first thousand count, the last line is whole', () => {
+  const lines: string[] = [];
+  let skipped = 0;
+  const splitter = new LineSplitter(
+    (line) => lines.push(line),
+    (count) => (skipped += count),
+  );
+  splitter.push(Buffer.from(`${'x\n'.repeat(30_000)}rest`));
+  splitter.push(Buffer.from(' of it\n'));
+  assert.deepStrictEqual([lines.length, skipped, lines.at(-1)], [1001, 29_000, 'rest of it']);
+});
+
+test('a group that floods is read no further until the next second', () => {
+  const { output, clock } = scene();
+  clock.advance(1000);
+  assert.strictEqual(output.pauseAfter(2 * 1024 * 1024), 0);
+  clock.advance(400);
+  assert.strictEqual(output.pauseAfter(1), 600);
+  clock.advance(600);
+  assert.strictEqual(output.pauseAfter(64 * 1024), 0);
+});
+
+test('a paused stream goes on by itself and loses nothing of what it still reads', async () => {
+  const { output, clock } = scene();
+  const stream = new PassThrough();
+  const lines: string[] = [];
+  const pump = new OutputPump(stream, output, clock, (line) => lines.push(line));
+  stream.write(Buffer.alloc(3 * 1024 * 1024, 120));
+  await new Promise(setImmediate);
+  stream.write('\nafter the flood\n');
+  await new Promise(setImmediate);
+  assert.ok(stream.isPaused());
+  clock.advance(1000);
+  stream.end();
+  stream.once('end', () => stream.destroy());
+  await pump.ended;
+  assert.strictEqual(lines.at(-1), 'after the flood');
 });

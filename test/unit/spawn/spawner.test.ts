@@ -1,6 +1,6 @@
 /** Starting, watching, ending and adopting real processes, with a small supervisor in place of the one that is root. */
 import assert from 'node:assert';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -322,4 +322,43 @@ test('a record that cannot be read ends the process', async (t) => {
   const next = supervisor.newSpawner();
   await assert.rejects(next.adopt({ ...message, meta: Buffer.from('{"version":99}') }, fds), /PSG6014/);
   await handle.exited;
+});
+
+test('a raw Meteor app runs with three free ports, its environment and an interrupt at the end', async (t) => {
+  const supervisor = new SmallSupervisor(t);
+  const meteor = `#!/bin/sh\nexec ${process.execPath} server.cjs "$@"\n`;
+  const program = `
+    process.on('SIGINT', () => process.exit(9));
+    require('http').createServer((q, s) => s.end(JSON.stringify([process.argv.slice(2), process.env.HTTP_FORWARDED_COUNT])))
+      .listen(process.argv[4], '127.0.0.1');`;
+  const root = appRoot(t, { meteor, 'server.cjs': program });
+  chmodSync(path.join(root, 'meteor'), 0o755);
+  const env = envEntries(`PATH=${root}:/usr/bin:/bin`);
+  const config = appConfig(
+    { appRoot: root, found: 'meteor', foundStartupFile: '', env },
+    { startTimeout: '20' },
+  );
+  const handle = await supervisor.spawner.spawn(config, 1).ready;
+  assert.ok('port' in handle.target);
+  const [args, forwarded] = JSON.parse(await get(handle.target)) as [string[], string];
+  assert.deepStrictEqual(args, ['run', '--port', String(handle.target.port), '--production']);
+  assert.strictEqual(forwarded, '1');
+  handle.shutdown();
+  assert.deepStrictEqual(await handle.exited, { code: 9, expected: true });
+});
+
+test('an app that writes without end is slowed down, not the core', async (t) => {
+  const supervisor = new SmallSupervisor(t);
+  const flood =
+    "const line = 'x\\n'.repeat(30000); const go = () => process.stdout.write(line, () => setImmediate(go)); go();";
+  const handle = await supervisor.spawner.spawn(configOf(t, { 'app.js': `${HELLO} ${flood}` }), 1).ready;
+  const before = process.cpuUsage();
+  const since = performance.now();
+  await eventually(10_000, 'lines are dropped', () =>
+    supervisor.lines.some((line) => line.includes('PSG6010')),
+  );
+  const { user, system } = process.cpuUsage(before);
+  assert.ok((user + system) / 1000 < (performance.now() - since) * 0.8, 'most of the time is ours');
+  handle.signal('SIGKILL', true);
+  assert.strictEqual((await handle.exited).signal, 'SIGKILL');
 });

@@ -14,6 +14,11 @@ import {
   type FromCore,
   type ToCore,
 } from '../../../core/supervisor/messages.js';
+import type { AdoptedProcess as PoolAdopted } from '../../../core/pool/pool.js';
+import type { FileQuestions } from '../../../core/pool/restart-watch.js';
+import { FdSink } from '../../../core/base/fd-sink.js';
+import type { OutputSink } from '../../../core/spawn/output.js';
+import type { AdoptedProcess as SpawnerAdopted } from '../../../core/spawn/supervisor-spawner.js';
 import { eventually } from '../../support/eventually.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
@@ -136,4 +141,12 @@ test('a question without an answer ends, and too many open ones are refused', as
   await assert.rejects(files.stat(...QUESTION), /too many/);
   clock.advance(10_000);
   await Promise.all(open.map((question) => assert.rejects(question, /no answer/)));
+});
+
+test('the parts fit where the composition root puts them', () => {
+  const files = new SupervisorFiles({ send: () => undefined }, systemClock);
+  const questions: FileQuestions = files;
+  const adopted: (found: SpawnerAdopted) => PoolAdopted = (found) => found;
+  const sink: OutputSink = new FdSink(2);
+  assert.ok([questions, adopted, sink].every((part) => part !== undefined));
 });
