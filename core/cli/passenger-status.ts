@@ -3,6 +3,7 @@
 import { Option } from 'commander';
 import { readProcessFacts } from '../admin/memory.js';
 import { readView } from './admin-client.js';
+import { version } from './installation.js';
 import { headText, poolText, type FactsOf, type PoolView } from './pool-report.js';
 import { createProgram, runProgram } from './program.js';
 import { selectInstance } from './select-instance.js';
@@ -19,17 +20,17 @@ const factsOf: FactsOf = (pid, uptimeMs) => {
   return { cpuPercent: (100 * facts.cpuMs) / Math.max(uptimeMs, 1), residentBytes: facts.residentBytes };
 };
 
-async function show(name: string | undefined, options: Options): Promise<void> {
-  const instance = selectInstance(name, process.env);
+async function show(wanted: string | undefined, options: Options): Promise<void> {
+  const instance = selectInstance(wanted, process.env);
   const body = await readView(instance, '/pool.json');
   if (options.show === 'json') {
     process.stdout.write(body.endsWith('\n') ? body : `${body}\n`);
     return;
   }
+  const { name, serverSoftware } = instance;
   const now = new Date();
-  const { version, serverSoftware } = instance;
   if (options.header)
-    process.stdout.write(headText({ version, instance: instance.name, serverSoftware }, now));
+    process.stdout.write(headText({ version: version(), instance: name, serverSoftware }, now));
   process.stdout.write(poolText(JSON.parse(body) as PoolView, factsOf));
 }
 

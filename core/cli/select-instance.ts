@@ -22,8 +22,7 @@ export function selectInstance(wanted: string | undefined, env: NodeJS.ProcessEn
   const directories = registryDirectories(env);
   const running = findInstances(directories);
   if (running.length === 0) throw noneFound(directories);
-  const exact = running.filter(({ name }) => name === wanted);
-  const matching = exact.length > 0 ? exact : running.filter(({ name }) => name.startsWith(wanted ?? ''));
+  const matching = running.filter(({ name }) => name.startsWith(wanted ?? ''));
   const [first] = matching;
   if (first !== undefined && matching.length === 1) return first;
   const list = (matching.length > 0 ? matching : running).map(describe).join('\n');

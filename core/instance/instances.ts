@@ -5,21 +5,22 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What properties.json says. Times are ISO 8601. */
+/** What properties.json says, as the supervisor wrote it. Times are ISO 8601. */
 export interface InstanceProperties {
-  readonly name: string;
-  readonly instanceId: string;
   readonly supervisorPid: number;
   readonly serverSoftware: string;
-  readonly version: string;
-  readonly createdAt: string;
+  readonly passengerRoot: string;
+  readonly generation: number;
+  readonly startedAt: string;
 }
 
 export interface Instance extends InstanceProperties {
   readonly directory: string;
+  /** The random part of the directory's name. */
+  readonly name: string;
 }
 
-const DIRECTORY_NAME = /^passenger\.[A-Za-z0-9]{7}$/;
+const DIRECTORY_NAME = /^passenger\.([A-Za-z0-9]{7})$/;
 
 /** Directories in which instances are looked for, in this order (environment first, as Passenger's tools do). */
 export function registryDirectories(env: NodeJS.ProcessEnv): string[] {
@@ -30,19 +31,24 @@ export function registryDirectories(env: NodeJS.ProcessEnv): string[] {
   return [...new Set(list)];
 }
 
-function readProperties(directory: string): Instance | undefined {
+/** A field that ought to be text or a number; anything else is as good as absent. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}
+
+function readInstance(directory: string, name: string): Instance | undefined {
   try {
     const parsed: unknown = JSON.parse(readFileSync(join(directory, 'properties.json'), 'utf8'));
     if (typeof parsed !== 'object' || parsed === null) return undefined;
-    const text = (key: string): string => String((parsed as Record<string, unknown>)[key] ?? '');
+    const properties = parsed as Record<keyof InstanceProperties, unknown>;
     return {
       directory,
-      name: text('name'),
-      instanceId: text('instanceId'),
-      supervisorPid: Number(text('supervisorPid')),
-      serverSoftware: text('serverSoftware'),
-      version: text('version'),
-      createdAt: text('createdAt'),
+      name,
+      supervisorPid: Number(textOf(properties.supervisorPid)),
+      serverSoftware: textOf(properties.serverSoftware),
+      passengerRoot: textOf(properties.passengerRoot),
+      generation: Number(textOf(properties.generation)),
+      startedAt: textOf(properties.startedAt),
     };
   } catch {
     // Not finished yet, gone meanwhile, or not ours: then it is no instance.
@@ -69,8 +75,9 @@ export function findInstances(directories: readonly string[]): Instance[] {
     } catch {
       // A registry directory that does not exist holds no instances.
     }
-    for (const name of names.filter((entry) => DIRECTORY_NAME.test(entry))) {
-      const instance = readProperties(join(registry, name));
+    for (const entry of names) {
+      const name = DIRECTORY_NAME.exec(entry)?.[1];
+      const instance = name === undefined ? undefined : readInstance(join(registry, entry), name);
       if (instance !== undefined && isAlive(instance.supervisorPid)) found.push(instance);
     }
   }
