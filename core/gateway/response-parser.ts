@@ -96,7 +96,7 @@ export class ResponseParser {
   /** @param length of the body, for framing `length` */
   startBody(framing: Framing, length: number): void {
     this.#framing = framing;
-    this.#left = length;
+    this.#left = framing === 'length' ? length : 0;
     this.complete = framing === 'none' || (framing === 'length' && length === 0);
     if (framing === 'chunked') this.#chunks.reset();
   }

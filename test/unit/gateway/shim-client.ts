@@ -61,7 +61,7 @@ export class ShimClient {
   readonly #sentSettings = new Set<string>();
   readonly #decoder = new FrameDecoder('core', { onFrame: (type, flags, payload) => this.#frame(type, flags, payload) });
 
-  constructor(path: string, hello: Partial<Parameters<typeof encodeHello>[0]> | undefined = {}) {
+  constructor(path: string, hello: Partial<Parameters<typeof encodeHello>[0]> | false = {}) {
     this.socket = connect(path);
     this.socket.on('data', (chunk) => this.#decoder.push(chunk));
     this.socket.on('error', () => undefined);
@@ -69,7 +69,7 @@ export class ShimClient {
       this.closed = true;
       this.answer.end ??= 'closed';
     });
-    if (hello !== undefined) {
+    if (hello !== false) {
       this.socket.write(encodeHello({ generation: 1, tableHash: TABLE_HASH, secret: SECRET, ...hello }));
     }
   }
