@@ -123,9 +123,7 @@ static int client_left(psg_exchange *exchange, short events)
 
 static enum psg_outcome core_closed(psg_exchange *exchange)
 {
-    const unsigned char replayable = PSG_REQUEST_REPLAYABLE | PSG_REQUEST_NO_BODY;
-
-    if (!exchange->seen_frame && (exchange->head.flags & replayable) == replayable) {
+    if (!exchange->seen_frame && !exchange->head.has_body && (exchange->head.flags & PSG_REQUEST_REPLAYABLE) != 0) {
         return PSG_RETRY;
     }
     PSG_LOG_LIMITED(APLOG_ERR, errno, exchange->r, "PSG1009", "core closed the connection in the middle of an exchange");
@@ -211,7 +209,7 @@ static void release(psg_exchange *exchange, enum psg_cancel_reason reason)
     psg_connection *core = exchange->core;
     int torn = psg_upload_pending(exchange);
 
-    if (!torn && (!exchange->body_ended || !exchange->ended)) {
+    if (!torn && (!exchange->body_ended || exchange->side_open || !exchange->ended)) {
         psg_cancel(exchange, reason);
     }
     if (exchange->ended && !torn && core->start == core->end) {
@@ -265,6 +263,7 @@ static void prepare(psg_exchange *exchange, request_rec *r, const psg_app *app)
     exchange->client_fd = psg_client_descriptor(r);
     exchange->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     exchange->body_ended = !exchange->head.has_body;
+    exchange->side_open = (exchange->head.flags & PSG_REQUEST_UPGRADE) != 0;
     exchange->frame_needs = PSG_FRAME_HEADER_SIZE;
     exchange->body_activity = psg_now();
     if (exchange->head.has_body) {

@@ -239,7 +239,8 @@ typedef struct {
     struct iovec pending[3];   /* frame header, data of the first bucket of `body`, BODY_END: what is still to be written */
     int pending_count;
     int bucket_in_use;         /* the first bucket of `body` belongs to `pending` */
-    int body_ended;            /* our side has ended: BODY_END is written or pending */
+    int body_ended;            /* no more of the body will come: there is none, or BODY_END is written or pending */
+    int side_open;             /* an upgrade was asked for: our side stays open for the tunnel */
     int body_ready;            /* the pump stopped for fairness, not for want of bytes */
     int body_status;           /* what to answer after an input filter failed, or 0 */
     apr_time_t body_activity;

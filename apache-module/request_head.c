@@ -260,6 +260,9 @@ void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head
 
     body_facts(r, head);
     upgrade = is_upgrade(r, to.connection, head->has_body);
+    if (upgrade) {
+        head->flags &= (unsigned char)~PSG_REQUEST_NO_BODY;  /* the tunnel's bytes are our side's body */
+    }
     put_request_line(&to, target);
     put_field(&to, "Host", host);
     for (i = 0; i < fields->nelts; i++) {
