@@ -129,6 +129,8 @@ function prepareServer(server, path) {
   define(server, 'address', function address() {
     return this.listening ? path : originalAddress.call(this);
   });
+  // Closed, the server may listen again, somewhere else.
+  server.once('close', () => delete server.address);
   if (!isPlainHttp(server)) return;
   leaveIdleConnectionsOpen(server);
   // An upload may take as long as Apache and the core allow; they guard against slow clients.

@@ -174,3 +174,11 @@ test('the workers of a clustered app serve over the one socket of their primary'
   assert.notStrictEqual(pid, app.child.pid);
   assert.deepStrictEqual(looks, ['127.0.0.1', 'string', 0]);
 });
+
+test('a server that closes and listens again is then where the app says', async (t) => {
+  const source = `
+    const server = require('http').createServer();
+    server.listen(3000, () => server.close(() => server.listen(0, '127.0.0.1', () => console.log(typeof server.address().port))));`;
+  const app = await (await ActivatedApp.start(t, source)).ready();
+  await app.printed('number');
+});

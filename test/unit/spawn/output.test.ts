@@ -140,3 +140,19 @@ test('a paused stream goes on by itself and loses nothing of what it still reads
   await pump.ended;
   assert.strictEqual(lines.at(-1), 'after the flood');
 });
+
+test('lines do not depend on how the bytes were cut', () => {
+  const text = Array.from({ length: 300 }, (_, n) => 'zeile ä€😀 '.repeat(n % 7) + String(n)).join('\n');
+  const bytes = Buffer.from(text);
+  let seed = 1;
+  for (let round = 0; round < 50; round += 1) {
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < bytes.length;) {
+      seed = (seed * 48271) % 2147483647;
+      const length = 1 + (seed % 97);
+      pieces.push(bytes.subarray(at, at + length));
+      at += length;
+    }
+    assert.deepStrictEqual(split(...pieces), text.split('\n'));
+  }
+});
