@@ -85,6 +85,8 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     config: AppConfig,
     generation: number,
     private readonly host: GroupHost,
+    /** Of the code; another one than the generation for a group that is adopted. */
+    code = generation,
   ) {
     this.key = config.groupKey;
     this.clock = host.clock;
@@ -93,7 +95,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     this.files = host.files;
     this.createdAt = host.clock.wall();
     this.confirmed = this.redeployed = generation;
-    this.#code = generation;
+    this.#code = code;
     this.#config = config;
     this.#limits = groupLimits(config, host.server);
     this.#lastRequest = host.clock.now();

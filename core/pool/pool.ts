@@ -80,6 +80,8 @@ const REDEPLOY_AFTER_MS = 1000;
 const ADOPTION_MS = 1000;
 /** How long `stop` waits for processes that were killed. */
 const AFTER_KILL_MS = 1000;
+/** What a process gets that is adopted when the stop has begun. */
+const STOP_LATE_MS = 2000;
 
 const stoppingError = (): PassengerError => new PassengerError('PSG5010');
 
@@ -189,11 +191,11 @@ export class Pool implements GroupHost, RoomHost {
     return entry;
   }
 
-  #create(config: AppConfig, generation: number): AppGroup {
-    const group = new AppGroup(config, generation, this);
+  #create(config: AppConfig, generation: number, code = generation): AppGroup {
+    const group = new AppGroup(config, generation, this, code);
     this.#registry.add(group);
     this.#room.changed(group);
-    this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
+    if (!this.stopping) this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
     return group;
   }
 
@@ -223,6 +225,7 @@ export class Pool implements GroupHost, RoomHost {
 
   /** Apache has read its configuration anew. */
   reload(server: ServerSettings, generation: number): void {
+    if (this.stopping) return;
     this.turn.run(() => {
       this.#server = server;
       this.#registry.advance(generation);
@@ -250,15 +253,17 @@ export class Pool implements GroupHost, RoomHost {
   /** Takes over a running process. Called for all of them before the first checkout. */
   adopt(adopted: AdoptedProcess): void {
     const { handle, config, generation } = adopted;
-    this.#adoptionTimer ??= this.clock.setTimeout(() => this.#adoptionOver(), ADOPTION_MS);
+    if (!this.stopping)
+      this.#adoptionTimer ??= this.clock.setTimeout(() => this.#adoptionOver(), ADOPTION_MS);
     this.turn.run(() => {
       let group = this.#registry.find(config.groupKey);
       if (group === undefined) {
-        group = this.#create(config, this.generation);
+        group = this.#create(config, this.generation, generation);
         // The next request tells whether the settings are still these.
         group.confirmed = 0;
       }
       group.adopt(handle, generation);
+      if (this.stopping) this.#retireNow(group, STOP_LATE_MS);
     });
   }
 
@@ -293,12 +298,16 @@ export class Pool implements GroupHost, RoomHost {
     this.turn.run(() => {
       for (const group of [...this.groups()]) {
         group.failAll(stoppingError());
-        group.retire('server stops', deadlineMs / 2, deadlineMs / 2);
-        this.#leave(group);
+        this.#retireNow(group, deadlineMs);
       }
       this.#stopTimer = this.clock.setTimeout(() => this.#killAll(), deadlineMs);
     });
     return stopped.promise;
+  }
+
+  #retireNow(group: AppGroup, withinMs: number): void {
+    group.retire('server stops', withinMs / 2, withinMs / 2);
+    this.#leave(group);
   }
 
   #killAll(): void {

@@ -111,7 +111,8 @@ export class RestartWatch {
 
   #armTimer(): void {
     const { clock, watched } = this.owner;
-    const due = this.#lastLook + watched.throttleMs - clock.now();
+    // Timers may run a fraction of a millisecond early; a look that is not due yet would be put off for a whole period.
+    const due = Math.ceil(this.#lastLook + watched.throttleMs - clock.now()) + 1;
     this.#timer = clock.setTimeout(() => this.#tick(), Math.max(TIMER_FLOOR_MS, due));
   }
 

@@ -184,3 +184,27 @@ test('of adopted processes, those with older code go', async () => {
   await bench.advance(1500);
   assert.deepEqual(alive(bench), [1001]);
 });
+
+test('an adopted process whose code is older than the last reload is not started anew for that', async () => {
+  const bench = new Bench();
+  const config = appConfig('shop', { redeployOnReload: 'off' });
+  bench.registry.advance(5);
+  bench.pool.adopt({ handle: bench.spawner.process(config, 2), config, generation: 2 });
+  await bench.advance(1500);
+  (await bench.served(config, { generation: 5 })).close();
+  await bench.settle();
+  assert.deepEqual(alive(bench), [1000]);
+});
+
+test('a process that is adopted when the stop has begun is stopped too', async () => {
+  const bench = new Bench();
+  (await bench.served(SHOP)).session?.close('ok');
+  bench.spawner.knobs.exitDelayMs = 500;
+  let stopped = false;
+  void bench.pool.stop(10_000).then(() => (stopped = true));
+  bench.pool.adopt({ handle: bench.spawner.process(SHOP, 1), config: SHOP, generation: 1 });
+  await bench.advance(2000);
+  assert.equal(stopped, true);
+  assert.deepEqual(alive(bench), []);
+  assert.equal(bench.clock.pending, 0);
+});
