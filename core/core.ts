@@ -5,7 +5,8 @@
  */
 import { AdminServer } from './admin/admin-server.js';
 import { systemClock as clock } from './base/clock.js';
-import { errorText, PassengerError } from './base/errors.js';
+import { crash } from './base/crash.js';
+import { PassengerError } from './base/errors.js';
 import { Log, LogThreshold } from './base/log.js';
 import { createWinstonSink } from './base/winston-sink.js';
 import { parseServerSettings } from './config/server-config.js';
@@ -71,10 +72,9 @@ class Core {
     this.#channel.startHeartbeat();
   }
 
-  /** Last words of an uncaught exception; the supervisor starts another core, which adopts the processes. */
-  crashed(error: unknown): void {
-    this.#log.report('PSG0001', { stack: error instanceof Error ? error.stack : errorText(error) });
-    process.exit(70);
+  /** An uncaught exception: the supervisor starts another core, which adopts the processes. */
+  crashed(error: unknown): never {
+    crash(this.#log, error);
   }
 
   #configure(config: Message<'CORE_CONFIG'>, errorLog: number | undefined): void {

@@ -3,6 +3,7 @@
  * else comes in the CONFIG message. Loads all of its code now; nothing is required later.
  */
 import fs from 'node:fs';
+import { crash } from './base/crash.js';
 import { FdSink } from './base/fd-sink.js';
 import { Log, LogThreshold } from './base/log.js';
 import { errorText } from './base/errors.js';
@@ -23,9 +24,8 @@ function main(): void {
     process.exit(1);
   }
   process.on('uncaughtException', (error) => {
-    log.report('PSG0001', { stack: error.stack ?? error.message });
     // Apps and core end with us (death signal); Apache's parent starts a new supervisor.
-    process.exit(70);
+    crash(log, error);
   });
   const supervisor = new Supervisor(CONTROL_FD, (code) => process.exit(code));
   process.on('SIGCHLD', () => supervisor.childEnded());
