@@ -57,7 +57,7 @@ export class Configuration {
    * An empty value means the default and is always allowed.
    * @throws PassengerError PSG7015
    */
-  require(setting: PrivilegedSetting, value: string): void {
+  mustAllow(setting: PrivilegedSetting, value: string): void {
     const directive = PRIVILEGED[setting];
     if (value === '' || this.#allowed.get(directive)?.has(value) === true) return;
     throw new PassengerError('PSG7015', { directive, value });

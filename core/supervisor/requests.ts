@@ -151,11 +151,11 @@ export class RequestHandler {
     }
     // Whoever owns the code decides the identity: for a Node app that is the startup file and nothing else.
     if (needsFile && message.referenceFile !== message.startupFile) throw malformed('reference file');
-    if (message.nodejs !== 'node') configuration.require('nodejs', message.nodejs);
-    configuration.require('startCommand', message.startCommand);
-    configuration.require('user', message.user);
-    configuration.require('group', message.group);
-    configuration.require('meteorAppSettings', message.meteorAppSettings);
+    if (message.nodejs !== 'node') configuration.mustAllow('nodejs', message.nodejs);
+    configuration.mustAllow('startCommand', message.startCommand);
+    configuration.mustAllow('user', message.user);
+    configuration.mustAllow('group', message.group);
+    configuration.mustAllow('meteorAppSettings', message.meteorAppSettings);
     if (kind === 'command' && message.startCommand === '') throw malformed('no command');
   }
 

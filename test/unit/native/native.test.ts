@@ -104,10 +104,8 @@ test('a full socket is told from a dead one', () => {
   while (sendRecord(left, Buffer.alloc(1024))) sent += 1;
   assert.ok(sent > 10);
   closeFd(right);
-  assert.equal(
-    errnoOf(() => sendRecord(left, Buffer.alloc(1))),
-    32,
-  );
+  // EPIPE, or ECONNRESET the first time when the peer left something unread.
+  assert.ok([32, 104].includes(errnoOf(() => sendRecord(left, Buffer.alloc(1)))));
   closeFd(left);
 });
 
