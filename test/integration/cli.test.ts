@@ -1,6 +1,7 @@
 /** The commands as an administrator types them, against a running instance. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ROOT, version } from '../../core/cli/installation.js';
@@ -70,8 +71,9 @@ integrationTest('passenger-config lists the instances', async (t) => {
   assert.match(stdout, /^Name +PID +Description\n-{74}\n\w+ +\d+ +Apache\/2\.4.*\n$/);
 });
 
-test('without an instance passenger-status says where it looked, and fails', () => {
+test('without an instance passenger-status says where it looked, and fails', (t) => {
   const registry = makeTemporaryDirectory('psg-none-');
+  t.after(() => rmdirSync(registry));
   const { code, stderr } = run('passenger-status', [], registry);
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`no instance was found in ${registry}`));
