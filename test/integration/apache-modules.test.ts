@@ -42,7 +42,7 @@ rule('mod_rewrite in .htaccess rewrites before the app sees the URI', {}, async 
 rule('a front-controller rewrite to files that exist leaves the rest to the app', {}, async (scene) => {
   const { apache } = await scene.serve(
     'probe',
-    'RewriteEngine on\nRewriteCond %{HTTP_HOST} ^www\\.\nRewriteRule ^ http://a.test%{REQUEST_URI} [R=301,L]',
+    'ServerAlias www.a.test\nRewriteEngine on\nRewriteCond %{HTTP_HOST} ^www\\.\nRewriteRule ^ http://a.test%{REQUEST_URI} [R=301,L]',
     { modules: ['rewrite'] },
   );
   const moved = await ask(apache.port, 'a.test', '/x', { headers: { Host: 'www.a.test' } });
@@ -81,6 +81,7 @@ rule('auth basic guards the app, and its user reaches the app', {}, async (scene
       },
     ],
   });
+  apache.allowLog(/AH01617|AH01618/);
   assert.equal((await ask(apache.port, 'a.test', '/headers')).status, 401);
   const wrong = await ask(apache.port, 'a.test', '/headers', {
     headers: { Authorization: `Basic ${Buffer.from('ali:guess').toString('base64')}` },
@@ -93,7 +94,6 @@ rule('auth basic guards the app, and its user reaches the app', {}, async (scene
   });
   assert.equal(headers['x-remote-user'] ?? headers['remote-user'], 'ali');
   assert.equal(headers['remote_user'], undefined, 'a client cannot claim a user');
-  apache.allowLog(/AH01617|AH01618|user ali/);
 });
 
 rule('mod_deflate compresses answers of the app, once', {}, async (scene) => {
@@ -105,7 +105,7 @@ rule('mod_deflate compresses answers of the app, once', {}, async (scene) => {
   });
   assert.equal(answer.headers['content-encoding'], 'gzip');
   assert.ok(answer.body.length < 5000);
-  assert.equal(gunzipSync(answer.body).length, 27 * 1000);
+  assert.equal(gunzipSync(answer.body).length, 28 * 1000);
 });
 
 rule('server-sent events pass mod_deflate one by one', {}, async (scene) => {
@@ -114,6 +114,7 @@ rule('server-sent events pass mod_deflate one by one', {}, async (scene) => {
   });
   const gunzip = createGunzip();
   const arrivals: number[] = [];
+  gunzip.on('error', () => undefined);
   const begun = performance.now();
   gunzip.on('data', () => arrivals.push(performance.now() - begun));
   const answer = await ask(apache.port, 'a.test', '/sse?n=3&ms=300', {
@@ -121,6 +122,7 @@ rule('server-sent events pass mod_deflate one by one', {}, async (scene) => {
     onData: (part) => gunzip.write(part),
   });
   assert.ok(answer.complete);
+  assert.equal(answer.headers['content-encoding'], 'gzip');
   const [first = 0] = arrivals;
   assert.ok(
     arrivals.length >= 2 && (arrivals.at(-1) ?? 0) - first > 250,
@@ -206,12 +208,12 @@ rule('mod_proxy takes what it was given, the app the rest', {}, async (scene) =>
   const target = await scene.serve('probe');
   const { apache } = await scene.serve(
     'probe',
-    `ProxyPass /there http://127.0.0.1:${target.apache.port}/any`,
+    `ProxyPreserveHost on\nProxyPass /there http://127.0.0.1:${target.apache.port}/any`,
     {
       modules: ['proxy', 'proxy_http'],
     },
   );
-  const there = await ask(apache.port, 'a.test', '/there/x', { headers: { Host: 'a.test' } });
+  const there = await ask(apache.port, 'a.test', '/there/x');
   assert.equal(there.json<ProbeRequest>().url, '/any/x');
   assert.equal((await ask(apache.port, 'a.test', '/')).text, 'hello, probe');
 });

@@ -277,7 +277,7 @@ rule('an app in an endless loop does not disturb another app', {}, async (scene)
 rule('a full queue is refused with 503 and Retry-After', {}, async (scene) => {
   const apache = await serve(
     scene,
-    'PassengerMaxRequestQueueSize 2\nPassengerForceMaxConcurrentRequestsPerProcess 1\nPassengerMaxInstancesPerApp 1',
+    'PassengerMaxRequestQueueSize 2\nPassengerForceMaxConcurrentRequestsPerProcess 1',
     'PassengerMaxPoolSize 1',
   );
   const answers = await Promise.all(

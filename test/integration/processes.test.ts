@@ -97,7 +97,7 @@ rule('an app that never listens is stopped after PassengerStartTimeout', {}, asy
   const took = performance.now() - begun;
   assert.equal(answer.status, 500, answer.text);
   assert.ok(took > 1800 && took < 6000, `${took} ms`);
-  await logLine(apache, /PSG6\d{3}.*tim/i);
+  await logLine(apache, /PSG5003 .*error=PSG6004/);
   await eventually(15_000, 'the process is gone', () => appPids(apache).length === 0);
 });
 

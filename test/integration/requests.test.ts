@@ -284,6 +284,7 @@ rule('forwarding fields are ours: what a client claims about itself does not cou
   const seen = (
     await ask(apache.port, 'a.test', '/headers', {
       headers: {
+        Host: `a.test:${apache.port}`,
         'X-Forwarded-Proto': 'https',
         'X-Forwarded-Host': 'evil.test',
         'X-Forwarded-Port': '1',
@@ -293,7 +294,7 @@ rule('forwarding fields are ours: what a client claims about itself does not cou
     })
   ).json<ProbeRequest>();
   assert.equal(seen.headers['x-forwarded-proto'], 'http');
-  assert.equal(seen.headers['x-forwarded-host'], 'a.test');
+  assert.equal(seen.headers['x-forwarded-host'], `a.test:${apache.port}`);
   assert.equal(seen.headers['x-forwarded-port'], String(apache.port));
   assert.equal(seen.headers['x_forwarded_proto'], undefined);
   // The chain is appended to (DESIGN §11), its last member is the peer that we saw ourselves.

@@ -63,7 +63,7 @@ rule('a command that does not exist is a start failure with a number', {}, async
 });
 
 rule('json-server runs by PassengerAppStartCommand', { skip: needsPackage('json-server') }, async (scene) => {
-  const app = await scene.app('json-server');
+  const app = await scene.app('json-server-app');
   writeFileSync(`${app}/db.json`, '{"posts":[{"id":1,"title":"first"}]}');
   giveTo(`${app}/db.json`, 'psgapp1');
   const bin = `${app}/../node_modules/json-server/lib/cli/bin.js`;

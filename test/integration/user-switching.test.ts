@@ -216,7 +216,11 @@ rule(
     const apache = await scene.start({
       vhosts: [
         site('a.test', app, 'SetEnv BOTH setenv'),
-        site('b.test', app, 'PassengerLoadShellEnvvars off\nSetEnv BOTH setenv'),
+        site(
+          'b.test',
+          app,
+          'PassengerAppGroupName without-shell\nPassengerLoadShellEnvvars off\nSetEnv BOTH setenv',
+        ),
       ],
     });
     const env = async (host: string): Promise<Record<string, string>> =>
