@@ -13,13 +13,28 @@ import type { Configuration } from './configuration.js';
 import type { CoreProcess } from './core-process.js';
 import type { InstanceDirectory } from './instance-directory.js';
 import { buildLaunch, spawnKind } from './launch.js';
-import { META_LIMIT, SIGNALS, STAT_QUESTIONS, type FromCore, type Message } from './messages.js';
+import {
+  META_LIMIT,
+  SIGNALS,
+  STAT_QUESTIONS,
+  type FromCore,
+  type Message,
+  type SpawnKind,
+} from './messages.js';
 import type { ProcessTable } from './processes.js';
 import { malformed } from './records.js';
 import { appSocketPath, bindAppSocket, removeAppSocket, type SocketOwner } from './sockets.js';
 
 /** Each may hold a thread. */
 const MAX_OPEN = 64;
+
+/** Whose owner may decide the identity; an empty name is the app root. */
+const REFERENCE_FILES: Readonly<Record<SpawnKind, (message: Message<'SPAWN'>) => readonly string[]>> = {
+  node: (message) => [message.startupFile],
+  command: () => [''],
+  meteor: () => ['', '.meteor'],
+  detect: () => ['', 'package.json'],
+};
 
 export interface RequestContext {
   readonly directory: InstanceDirectory;
@@ -149,8 +164,8 @@ export class RequestHandler {
       if (path.isAbsolute(file) || file.split('/').includes('..'))
         throw malformed('path leaves the app root');
     }
-    // Whoever owns the code decides the identity: for a Node app that is the startup file and nothing else.
-    if (needsFile && message.referenceFile !== message.startupFile) throw malformed('reference file');
+    // The core must not pick a file whose owner suits it.
+    if (!REFERENCE_FILES[kind](message).includes(message.referenceFile)) throw malformed('reference file');
     if (message.nodejs !== 'node') configuration.mustAllow('nodejs', message.nodejs);
     configuration.mustAllow('startCommand', message.startCommand);
     configuration.mustAllow('user', message.user);

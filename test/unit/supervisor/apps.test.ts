@@ -161,6 +161,7 @@ test('what Apache did not configure is refused, whoever asks', asRoot, async (t)
   const crooked = [
     { ...node, startupFile: '../x.js', referenceFile: '../x.js' },
     { ...node, referenceFile: '' },
+    { appRoot, kind: 'detect', referenceFile: 'server.js' },
     { ...node, key: '../../x' },
   ];
   crooked.forEach((attempt, index) => driver.spawn(20 + index, attempt));
