@@ -32,7 +32,7 @@ const snippet = () => `LoadModule passenger_module ${MODULE}
 
 const explanation =
   () => `The Apache module is ready. Put these lines into Apache's configuration, on Debian into
-/etc/apache2/mods-available/passenger.conf, followed by \`a2enmod passenger\`:
+/etc/apache2/mods-available/passenger.load, followed by \`a2enmod passenger\`:
 
 ${snippet().replace(/^/gm, '    ').trimEnd()}
 
