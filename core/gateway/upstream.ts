@@ -42,6 +42,13 @@ function readPart(room: Buffer): Buffer {
 }
 const sharedPart = readPart(sharedRoom);
 
+/** All connections to one place. */
+interface Target {
+  readonly idle: UpstreamConnection[];
+  /** Connections that exist, idle or in use. */
+  open: number;
+}
+
 export class UpstreamConnection {
   user: UpstreamUser | undefined;
   /** Responses that this connection has completed. */
@@ -60,9 +67,10 @@ export class UpstreamConnection {
   #paused = false;
 
   constructor(
-    target: AppTarget,
-    readonly idle: UpstreamConnection[],
+    address: AppTarget,
+    private readonly target: Target,
   ) {
+    target.open += 1;
     const onread: OnReadOpts = {
       buffer: () => this.#nextPart(),
       callback: (count) => {
@@ -71,7 +79,7 @@ export class UpstreamConnection {
         return true;
       },
     };
-    const options = { ...target, onread, allowHalfOpen: true, noDelay: true };
+    const options = { ...address, onread, allowHalfOpen: true, noDelay: true };
     const socket = connect(options);
     this.#socket = socket;
     socket.on('connect', () => {
@@ -83,6 +91,7 @@ export class UpstreamConnection {
     socket.on('end', () => (this.user === undefined ? this.destroy() : this.user.upstreamEnd()));
     socket.on('close', () => {
       const user = this.user;
+      this.target.open -= 1;
       this.destroy();
       user?.upstreamClosed();
     });
@@ -137,15 +146,17 @@ export class UpstreamConnection {
     this.#bodyBytes = 0;
     this.parser.reset();
     this.resume();
-    this.idle.push(this);
-    if (this.idle.length > MAX_IDLE_PER_TARGET) this.idle[0]?.destroy();
+    const { idle } = this.target;
+    idle.push(this);
+    if (idle.length > MAX_IDLE_PER_TARGET) idle[0]?.destroy();
   }
 
   /** Forgets the user and breaks the connection. */
   destroy(): void {
     if (this.user === undefined) {
-      const at = this.idle.indexOf(this);
-      if (at >= 0) this.idle.splice(at, 1);
+      const { idle } = this.target;
+      const at = idle.indexOf(this);
+      if (at >= 0) idle.splice(at, 1);
     }
     this.user = undefined;
     this.#socket.destroy();
@@ -168,48 +179,48 @@ export class UpstreamConnection {
 }
 
 export class UpstreamPool {
-  readonly #targets = new Map<string, UpstreamConnection[]>();
+  readonly #targets = new Map<string, Target>();
 
   /**
    * A connection for one request.
    * @param replayable whether the request could be sent again should the app be closing the connection just now
    * @param fresh refuses kept connections, after one of them failed
    */
-  take(target: AppTarget, now: number, replayable: boolean, fresh: boolean): UpstreamConnection {
-    const key = 'path' in target ? target.path : `:${target.port}`;
-    let idle = this.#targets.get(key);
-    if (idle === undefined) {
-      idle = [];
-      this.#targets.set(key, idle);
+  take(address: AppTarget, now: number, replayable: boolean, fresh: boolean): UpstreamConnection {
+    const key = 'path' in address ? address.path : `:${address.port}`;
+    let target = this.#targets.get(key);
+    if (target === undefined) {
+      target = { idle: [], open: 0 };
+      this.#targets.set(key, target);
     }
-    const last = fresh ? undefined : idle.pop();
-    if (last === undefined) return new UpstreamConnection(target, idle);
+    const last = fresh ? undefined : target.idle.pop();
+    if (last === undefined) return new UpstreamConnection(address, target);
     if (replayable || now - last.idleSince <= SURE_MS) return last;
     // An app that serves one connection at a time must not keep the old one and wait on it.
     last.destroy();
-    return new UpstreamConnection(target, idle);
+    return new UpstreamConnection(address, target);
   }
 
   /** Closes what was idle for too long. Called by the listener's sweep. */
   sweep(now: number): void {
-    for (const [key, idle] of this.#targets) {
+    for (const [key, { idle, open }] of this.#targets) {
       // The oldest stand at the beginning.
       for (let first = idle[0]; first !== undefined && expired(first, now); first = idle[0]) first.destroy();
-      if (idle.length === 0) this.#targets.delete(key);
+      // A connection in use comes back to this very list.
+      if (open === 0) this.#targets.delete(key);
     }
   }
 
   /** Closes all idle connections, for the end of the process. */
   close(): void {
-    for (const idle of this.#targets.values()) {
+    for (const { idle } of this.#targets.values()) {
       for (const connection of [...idle]) connection.destroy();
     }
-    this.#targets.clear();
   }
 
   get idleCount(): number {
     let count = 0;
-    for (const idle of this.#targets.values()) count += idle.length;
+    for (const { idle } of this.#targets.values()) count += idle.length;
     return count;
   }
 }
