@@ -22,6 +22,8 @@ import { bindCoreSockets, removeAppSocket } from './sockets.js';
 const STOP_CORE_MS = 10_000;
 const STOP_APPS_MS = 2_000;
 const POLL_MS = 20;
+/** Exit code: another start with the same configuration would fail too (EX_CONFIG of sysexits). */
+const FAILED_START = 78;
 
 /** What is no expected failure ends the process, with its stack, at the top. */
 function unexpected(error: unknown): void {
@@ -93,7 +95,7 @@ export class Supervisor {
     this.#log.report(error.code, error.details);
     this.#control.send({ type: 'FAILED', code: error.code, sentence: error.row.message });
     // A reload that was refused leaves the old configuration in force; a first start has nothing to go on with.
-    if (error.code !== 'PSG7024') this.stop('start failed');
+    if (error.code !== 'PSG7024') this.stop('start failed', FAILED_START);
   }
 
   async #configure(message: Message<'CONFIG'>, fds: number[]): Promise<void> {
@@ -243,11 +245,11 @@ export class Supervisor {
   }
 
   /** Ends everything in order: core (which ends its apps politely), leftover apps, directory, ourselves. */
-  stop(reason: string): void {
+  stop(reason: string, exitCode = 0): void {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#log.info('stopping', { reason });
-    void this.#stopAll().then(() => this.exit(0), unexpected);
+    void this.#stopAll().then(() => this.exit(exitCode), unexpected);
   }
 
   async #stopAll(): Promise<void> {

@@ -143,6 +143,7 @@ test('a core with the rights of root is refused', asRoot, async (t) => {
   driver.configure(1);
   await driver.exited();
   assert.match(driver.log, /PSG7009/);
+  assert.equal(driver.child.exitCode, 78);
 });
 
 test('without root everything runs as one user', asRoot, async (t) => {
