@@ -85,11 +85,11 @@ test('a node app runs its startup file as the true main module behind the preloa
   assert.deepEqual([exited['pid'], exited['code'], exited['signal']], [pid, 0, undefined]);
 });
 
-test('the login shell may change everything but the winning variables', asRoot, async (t) => {
+test('a user whose shell is none is started without it, also where a login shell is asked for', asRoot, async (t) => {
   const driver = await serving(t, {
     privileged: [...(allowed.privileged ?? []), ['PassengerUser', 'nobody']],
   });
-  // No ordinary Debian user has both a shell and a home; the profile of all users is not ours to write.
+  // `nobody` has nologin; that real shells keep to the rules is tested in launch.test.ts.
   const appRoot = makeApp(driver.base, GAMES, 'app.sh', 'env | sed "s/^/env /"; sleep 1000\n');
   driver.spawn(1, {
     appRoot,
