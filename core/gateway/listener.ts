@@ -110,7 +110,7 @@ export class Listener implements ConnectionOwner {
 
   #accept(accepted: Socket): void {
     const { gateway, allowedUids, peerUid, maxConnections = DEFAULT_MAX_CONNECTIONS } = this.options;
-    const uid = peerUid(descriptorOf(accepted));
+    const uid = uidOf(accepted, peerUid);
     if (!allowedUids.has(uid)) {
       gateway.log.report('PSG3005', { uid });
       accepted.destroy();
@@ -127,5 +127,14 @@ export class Listener implements ConnectionOwner {
     const socket = takeOver(accepted, (bytes, count) => connection.bytes(bytes, count));
     connection.attach(socket);
     socket.resume();
+  }
+}
+
+/** -1 when the system does not say: nobody is let in on a doubt. */
+function uidOf(socket: Socket, peerUid: (fd: number) => number): number {
+  try {
+    return peerUid(descriptorOf(socket));
+  } catch {
+    return -1;
   }
 }

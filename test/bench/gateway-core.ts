@@ -8,7 +8,14 @@ import { Listener } from '../../core/gateway/listener.js';
 import type { GatewaySession } from '../../core/gateway/session-source.js';
 
 const APP_SOCKET = process.argv[2] ?? '';
-const facts = { appRoot: '/a', baseUri: '/', documentRoot: '', found: 'node', foundStartupFile: '', env: [] } as const;
+const facts = {
+  appRoot: '/a',
+  baseUri: '/',
+  documentRoot: '',
+  found: 'node',
+  foundStartupFile: '',
+  env: [],
+} as const;
 const config: RequestConfig = {
   app: makeAppConfig(facts, new ExplicitValues().settings('app')),
   request: new ExplicitValues().settings('request'),
@@ -16,7 +23,11 @@ const config: RequestConfig = {
 };
 const session: GatewaySession = { target: { path: APP_SOCKET }, close: () => undefined };
 const source = { checkout: () => session, reportConnectFailure: () => undefined };
-const log = new Log('gateway', { write: (_level, _room, text) => process.send?.({ log: text }) }, new LogThreshold());
+const log = new Log(
+  'gateway',
+  { write: (_level, _room, text) => process.send?.({ log: text }) },
+  new LogThreshold(),
+);
 const gateway = new Gateway(
   { source, settings: { get: () => config }, log, version: '0.1.0' },
   { dataBufferDir: '', showVersionInHeader: true },

@@ -32,8 +32,7 @@ const HEADER_BLOCK =
 
 function requestFrame(cached: boolean): Buffer {
   return encodeRequest({
-    flags:
-      REQUEST_FLAG.NO_BODY | REQUEST_FLAG.REPLAYABLE | (cached ? REQUEST_FLAG.SETTINGS_CACHED : 0),
+    flags: REQUEST_FLAG.NO_BODY | REQUEST_FLAG.REPLAYABLE | (cached ? REQUEST_FLAG.SETTINGS_CACHED : 0),
     exchangeId: 1n,
     silenceMs: 60_000,
     settings: Buffer.from('bench'),
@@ -50,7 +49,7 @@ function client(path: string, count: number): Promise<void> {
     let left = count;
     socket.on('data', (chunk) => {
       const at = chunk.length - 8;
-      if (chunk.readUInt32BE(at) !== FRAME.END << 24 >>> 0 || chunk.readUInt32BE(at + 4) !== 0) return;
+      if (chunk.readUInt32BE(at) !== (FRAME.END << 24) >>> 0 || chunk.readUInt32BE(at + 4) !== 0) return;
       left -= 1;
       if (left > 0) socket.write(again);
       else socket.destroy();
@@ -68,7 +67,12 @@ async function usage(core: ChildProcess): Promise<Usage> {
   return answer;
 }
 
-async function round(core: ChildProcess, path: string, connections: number, requests: number): Promise<string> {
+async function round(
+  core: ChildProcess,
+  path: string,
+  connections: number,
+  requests: number,
+): Promise<string> {
   const before = await usage(core);
   const start = performance.now();
   await Promise.all(Array.from({ length: connections }, () => client(path, requests / connections)));
@@ -84,7 +88,9 @@ async function round(core: ChildProcess, path: string, connections: number, requ
 async function main(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'psg-bench-'));
   const appSocket = join(dir, 'app.sock');
-  const app = spawn(process.execPath, ['-e', APP_SOURCE, appSocket], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const app = spawn(process.execPath, ['-e', APP_SOURCE, appSocket], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(app.stdout, 'data');
   const path = join(dir, 'core.sock');
   const front = createServer();

@@ -11,10 +11,16 @@ const REFUSED: readonly (readonly [name: string, bytes: string])[] = [
   ['B3 half a header', 'HTTP/1.1 200 OK\r\nContent-'],
   ['B3 garbage', 'garbage\r\n\r\n'],
   ['B3 TLS bytes', '\x15\x03\x01\x00\x02\x02\x28'],
-  ['B4 Content-Length and Transfer-Encoding', head('Content-Length: 2\r\nTransfer-Encoding: chunked\r\n') + 'ok'],
+  [
+    'B4 Content-Length and Transfer-Encoding',
+    head('Content-Length: 2\r\nTransfer-Encoding: chunked\r\n') + 'ok',
+  ],
   ['B5 two different lengths', head('Content-Length: 2\r\nContent-Length: 3\r\n') + 'ok'],
   ['B5 two equal lengths', head('Content-Length: 2\r\nContent-Length: 2\r\n') + 'ok'],
-  ['B6 two Transfer-Encodings', head('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n') + '0\r\n\r\n'],
+  [
+    'B6 two Transfer-Encodings',
+    head('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n') + '0\r\n\r\n',
+  ],
   ['B6 unknown Transfer-Encoding', head('Transfer-Encoding: gzip, chunked\r\n') + '0\r\n\r\n'],
   ['B6 xchunked', head('Transfer-Encoding: xchunked\r\n') + '0\r\n\r\n'],
   ['B7 negative length', head('Content-Length: -1\r\n') + 'ok'],
@@ -30,7 +36,10 @@ const REFUSED: readonly (readonly [name: string, bytes: string])[] = [
   ['B8 chunk size too large', head('Transfer-Encoding: chunked\r\n') + 'ffffffffffffffff\r\n'],
   ['B8 empty chunk size', head('Transfer-Encoding: chunked\r\n') + '\r\nhello'],
   ['B8 endless extension', head('Transfer-Encoding: chunked\r\n') + `5;${'x'.repeat(20_000)}\r\n`],
-  ['B8 endless trailers', head('Transfer-Encoding: chunked\r\n') + `0\r\n${`A: ${'x'.repeat(100)}\r\n`.repeat(200)}`],
+  [
+    'B8 endless trailers',
+    head('Transfer-Encoding: chunked\r\n') + `0\r\n${`A: ${'x'.repeat(100)}\r\n`.repeat(200)}`,
+  ],
   ['B9 NUL in a value', head('X-A: a\0b\r\n') + 'ok'],
   ['B10 control byte in a value', head('X-A: a\x01b\r\n') + 'ok'],
   ['B11 bare LF', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
@@ -68,7 +77,12 @@ test('an answer that is broken before its end of head or in its first bytes beco
 test('a refused answer is refused at once, also when the app keeps the connection open', async (t) => {
   const fixture = await Fixture.start(t);
   const client = fixture.client();
-  for (const bytes of ['HTTP/1.1 200 OK\nX', 'garbage', head('X-A: \0'), head('Transfer-Encoding: chunked\r\n') + 'zz']) {
+  for (const bytes of [
+    'HTTP/1.1 200 OK\nX',
+    'garbage',
+    head('X-A: \0'),
+    head('Transfer-Encoding: chunked\r\n') + 'zz',
+  ]) {
     await fixture.answering(bytes);
     assert.strictEqual((await client.request()).head?.status, 502);
   }
@@ -106,7 +120,8 @@ test('a chunk size that is broken after the head went out aborts the exchange', 
 
 test('an answer in single bytes is the same as in one piece', async (t) => {
   const fixture = await Fixture.start(t);
-  const bytes = head('Transfer-Encoding: chunked\r\nX-A: b\r\n') + '5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nT: t\r\n\r\n';
+  const bytes =
+    head('Transfer-Encoding: chunked\r\nX-A: b\r\n') + '5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nT: t\r\n\r\n';
   await fixture.app((socket) => {
     socket.on('data', () => {
       let at = 0;
@@ -125,9 +140,14 @@ test('an answer in single bytes is the same as in one piece', async (t) => {
 
 test('interim answers are relayed before the final one', async (t) => {
   const fixture = await Fixture.start(t);
-  await fixture.answering(`HTTP/1.1 100 Continue\r\n\r\n${head('Link: </a>\r\n', '103 Early Hints').repeat(9)}${good}`);
+  await fixture.answering(
+    `HTTP/1.1 100 Continue\r\n\r\n${head('Link: </a>\r\n', '103 Early Hints').repeat(9)}${good}`,
+  );
   const answer = await fixture.client().request();
-  assert.deepStrictEqual(answer.interim.map(({ status }) => status), [100, ...Array<number>(9).fill(103)]);
+  assert.deepStrictEqual(
+    answer.interim.map(({ status }) => status),
+    [100, ...Array<number>(9).fill(103)],
+  );
   assert.strictEqual(answer.head?.status, 200);
   assert.strictEqual(answer.body, 'ok');
 });
@@ -183,7 +203,9 @@ test('fields that belong to one connection, and internal ones, stay behind', asy
 
 test('bytes beyond ASCII cannot turn into line ends in the parser', async (t) => {
   const fixture = await Fixture.start(t);
-  await fixture.answering(Buffer.from(head('X-A: a\x8d\x8aSet-Cookie: b=c\r\nContent-Length: 2\r\n') + 'ok', 'latin1'));
+  await fixture.answering(
+    Buffer.from(head('X-A: a\x8d\x8aSet-Cookie: b=c\r\nContent-Length: 2\r\n') + 'ok', 'latin1'),
+  );
   const answer = await fixture.client().request();
   assert.strictEqual(answer.field('x-a'), 'a\x8d\x8aSet-Cookie: b=c');
   assert.strictEqual(answer.field('set-cookie'), undefined);
@@ -195,7 +217,10 @@ test('900 fields keep their order', async (t) => {
   await fixture.answering(head(`${lines}Content-Length: 2\r\n`) + 'ok');
   const answer = await fixture.client().request();
   const cookies = answer.head?.fields.filter(([name]) => name === 'Set-Cookie').map(([, value]) => value);
-  assert.deepStrictEqual(cookies, Array.from({ length: 900 }, (_, n) => `c${n}=1`));
+  assert.deepStrictEqual(
+    cookies,
+    Array.from({ length: 900 }, (_, n) => `c${n}=1`),
+  );
 });
 
 test('a body that lasts until the connection ends is relayed, and without a length', async (t) => {

@@ -1,4 +1,8 @@
 import assert from 'node:assert';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { PassengerError } from '../../../core/base/errors.js';
 import { eventually } from '../../support/eventually.js';
@@ -129,7 +133,10 @@ test('an upload that is not buffered is streamed in chunks', async (t) => {
   client.body('defg');
   client.bodyEnd();
   assert.strictEqual((await client.finished(answer)).body, 'hello');
-  assert.strictEqual(seen, 'POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n');
+  assert.strictEqual(
+    seen,
+    'POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n',
+  );
 });
 
 test('an early answer ends the exchange when the shim gives the upload up, and the connection goes on', async (t) => {
@@ -293,7 +300,9 @@ test('failures of the pool become a page: safe in production, detailed and escap
     const answer = client.send(options);
     const count = fixture.source.waiters.length;
     await eventually(1000, 'the request waits', () => fixture.source.waiters.length > count);
-    fixture.source.waiters.at(-1)?.onFailure(new PassengerError('PSG4007', { output: '<script>alert(1)</script>' }));
+    fixture.source.waiters
+      .at(-1)
+      ?.onFailure(new PassengerError('PSG4007', { output: '<script>alert(1)</script>' }));
     return client.finished(answer);
   };
   const plain = await fail({});
@@ -356,11 +365,34 @@ test('stopping lets the open exchange end and closes idle connections', async (t
   const busy = fixture.client();
   const idle = fixture.client();
   const answer = busy.send();
-  await eventually(1000, 'both are there', () => fixture.appSockets.length === 1 && fixture.listener.connections === 2);
+  await eventually(
+    1000,
+    'both are there',
+    () => fixture.appSockets.length === 1 && fixture.listener.connections === 2,
+  );
   const stopped = fixture.listener.stop();
   await eventually(1000, 'the idle one is closed', () => idle.closed);
   fixture.appSockets[0]?.write(OK);
   assert.strictEqual((await busy.finished(answer)).body, 'hello');
   await stopped;
   assert.strictEqual(fixture.listener.connections, 0);
+});
+
+test('a full disk is 507, and the connection goes on', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'psg-full-'));
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', dir]).status === 0;
+  t.after(() => {
+    if (mounted) spawnSync('umount', ['-l', dir]);
+    rmSync(dir, { recursive: true, force: true });
+  });
+  if (!mounted) return t.skip('needs the right to mount a small file system');
+  const fixture = await Fixture.start(t);
+  await fixture.answering(OK);
+  fixture.gateway.dataBufferDir = dir;
+  const client = fixture.client();
+  const answer = client.send({ method: 'POST', body: Buffer.alloc(1_000_000) });
+  await client.finished(answer);
+  assert.strictEqual(answer.head?.status, 507);
+  assert.deepStrictEqual(readdirSync(dir), []);
+  assert.strictEqual((await client.request({ method: 'POST', body: 'small' })).body, 'hello');
 });

@@ -66,7 +66,14 @@ export class FakeSource implements SessionSource {
 }
 
 function fakeConfig(overrides: Readonly<Record<string, unknown>>): RequestConfig {
-  const facts = { appRoot: '/srv/app', baseUri: '/', documentRoot: '', found: 'node', foundStartupFile: '', env: [] } as const;
+  const facts = {
+    appRoot: '/srv/app',
+    baseUri: '/',
+    documentRoot: '',
+    found: 'node',
+    foundStartupFile: '',
+    env: [],
+  } as const;
   const app = makeAppConfig(facts, { ...new ExplicitValues().settings('app'), ...overrides });
   return { app, request: { ...new ExplicitValues().settings('request'), ...overrides }, serverName: 'test' };
 }
@@ -88,7 +95,9 @@ export class Fixture {
   private constructor(clock: Clock) {
     this.bufferDir = mkdtempSync(join(tmpdir(), 'psg-buf-'));
     this.path = join(this.#dir, 'core.sock');
-    const sink = { write: (level: Level, _room: string, text: string) => void this.lines.push(`${level} ${text}`) };
+    const sink = {
+      write: (level: Level, _room: string, text: string) => void this.lines.push(`${level} ${text}`),
+    };
     const settings = {
       get: (block: Buffer) => {
         this.decoded += 1;

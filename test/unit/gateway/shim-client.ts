@@ -59,7 +59,9 @@ export class ShimClient {
   keepData = true;
   #id = 1n;
   readonly #sentSettings = new Set<string>();
-  readonly #decoder = new FrameDecoder('core', { onFrame: (type, flags, payload) => this.#frame(type, flags, payload) });
+  readonly #decoder = new FrameDecoder('core', {
+    onFrame: (type, flags, payload) => this.#frame(type, flags, payload),
+  });
 
   constructor(path: string, hello: Partial<Parameters<typeof encodeHello>[0]> | false = {}) {
     this.socket = connect(path);
@@ -165,6 +167,7 @@ export class ShimClient {
 
 function bodyFrames(body: Buffer): Buffer[] {
   const frames: Buffer[] = [];
-  for (let at = 0; at < body.length; at += 65_536) frames.push(encodeFrame(FRAME.BODY, 0, body.subarray(at, at + 65_536)));
+  for (let at = 0; at < body.length; at += 65_536)
+    frames.push(encodeFrame(FRAME.BODY, 0, body.subarray(at, at + 65_536)));
   return frames;
 }
