@@ -42,7 +42,6 @@ const MOVES: Readonly<Record<ExchangeState, readonly ExchangeState[]>> = {
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
 const MAX_CONNECT_ATTEMPTS = 4;
-const NO_OPTIONS: CheckoutOptions = {};
 
 export class Exchange implements Waiter, UpstreamUser {
   #state: ExchangeState = 'receiving';
@@ -66,6 +65,8 @@ export class Exchange implements Waiter, UpstreamUser {
     private readonly gateway: Gateway,
     private readonly frame: RequestFrame,
     private readonly config: RequestConfig,
+    /** Shared by all exchanges of a connection. */
+    private readonly options: CheckoutOptions,
   ) {
     this.#startedAt = gateway.now;
     this.#lastActivity = gateway.now;
@@ -302,9 +303,10 @@ export class Exchange implements Waiter, UpstreamUser {
   #askPool(): void {
     const { maxRequestQueueTime } = this.config.request;
     const stickyId = this.#stickyId;
-    let options = NO_OPTIONS;
+    let { options } = this;
     if (stickyId !== undefined || maxRequestQueueTime > 0) {
       options = {
+        ...options,
         ...(stickyId === undefined ? {} : { stickyId }),
         ...(maxRequestQueueTime === 0 ? {} : { maxQueueTimeMs: maxRequestQueueTime * 1000 }),
       };

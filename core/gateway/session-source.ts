@@ -28,6 +28,8 @@ export interface Waiter {
 }
 
 export interface CheckoutOptions {
+  /** The reload generation of the Apache child, and so of the request's settings. */
+  readonly generation: number;
   readonly stickyId?: number;
   /** Absent: no limit of its own. */
   readonly maxQueueTimeMs?: number;

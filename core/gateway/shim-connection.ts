@@ -20,6 +20,7 @@ import {
 import { decodeHello, decodeRequest, settingsHashHalves, type RequestFrame } from '../wire/request-frame.js';
 import { Exchange } from './exchange.js';
 import type { Gateway } from './gateway.js';
+import type { CheckoutOptions } from './session-source.js';
 import type { ShimLink } from './shim-link.js';
 
 /** What a peer must know to be let in. */
@@ -53,6 +54,7 @@ const BACKLOG = 131_072;
 export class ShimConnection implements FrameSink, ShimLink {
   shimEnded = true;
   #greeted = false;
+  #options: CheckoutOptions = { generation: 0 };
   #closed = false;
   /** The last frame is written; nothing may follow it. */
   #ending = false;
@@ -173,7 +175,10 @@ export class ShimConnection implements FrameSink, ShimLink {
     else if (hello.version !== PROTOCOL_VERSION) this.#refuse('PSG3002', { version: hello.version });
     else if (hello.tableHash !== tableHash)
       this.#refuse('PSG3003', { theirs: hello.tableHash, ours: tableHash });
-    else this.#greeted = true;
+    else {
+      this.#greeted = true;
+      this.#options = { generation: hello.generation };
+    }
   }
 
   #request(flags: number, payload: Buffer): void {
@@ -188,7 +193,7 @@ export class ShimConnection implements FrameSink, ShimLink {
       this.#endSoftly();
       return;
     }
-    const exchange = new Exchange(this, this.gateway, frame, config);
+    const exchange = new Exchange(this, this.gateway, frame, config, this.#options);
     this.#exchange = exchange;
     exchange.start();
   }

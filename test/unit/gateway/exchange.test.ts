@@ -36,6 +36,7 @@ test('many exchanges on one connection use one app connection and decode setting
   for (let n = 0; n < 200; n += 1) assert.strictEqual((await client.request()).body, 'hello');
   assert.strictEqual(fixture.appSockets.length, 1);
   assert.strictEqual(fixture.decoded, 1);
+  assert.deepStrictEqual(fixture.source.options[199], { generation: 1 });
   assert.strictEqual(fixture.source.open, 0);
 });
 
