@@ -1,6 +1,9 @@
 /** kill -9 of each process in turn, DESIGN §7: what users of the site see and how fast it is over. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../../core/cli/installation.js';
+import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
 import { eventually } from '../support/eventually.js';
 import { Load, ask } from '../integration/client.js';
 import { alive, apacheChildren, appPids, corePid, logLine, rule, supervisorPid } from '../integration/kit.js';
@@ -154,26 +157,34 @@ rule('the frozen app of one site does not disturb the other', { root: true }, as
   }
 });
 
-rule(
-  'a core that cannot start: 503 with a number, never the source of the app',
-  { root: true },
-  async (scene) => {
-    const app = await scene.app('probe');
-    const apache = await scene
-      .start({
-        server: `PassengerDefaultUser nobody\nPassengerRoot ${app}`,
-        vhosts: [{ name: 'a.test', documentRoot: `${app}/public` }],
-      })
-      .catch((error: unknown) => String(error));
-    if (typeof apache === 'string') {
-      // Refusing the configuration is as good: nothing is served at all.
-      assert.match(apache, /PassengerRoot/);
-      return;
-    }
+/** The installation under test, with a core that ends at once. */
+function brokenInstallation(): string {
+  const good = process.env['PSG_TEST_ROOT'] ?? ROOT;
+  const root = makeTemporaryDirectory('psg-broken-');
+  mkdirSync(join(root, 'dist/core'), { recursive: true });
+  for (const name of readdirSync(good).filter((entry) => entry !== 'dist'))
+    symlinkSync(join(good, name), join(root, name));
+  for (const name of readdirSync(join(good, 'dist/core')).filter((entry) => entry !== 'core.js'))
+    symlinkSync(join(good, 'dist/core', name), join(root, 'dist/core', name));
+  writeFileSync(join(root, 'dist/core/core.js'), 'process.exit(3);\n');
+  return root;
+}
+
+rule('a core that cannot start: 503, never the source of the app', { root: true }, async (scene) => {
+  const app = await scene.app('probe');
+  const broken = brokenInstallation();
+  try {
+    const apache = await scene.start({
+      server: `PassengerRoot ${broken}`,
+      vhosts: [{ name: 'a.test', documentRoot: `${app}/public` }],
+    });
     apache.allowLog(/PSG\d{4}|passenger/);
     const answer = await ask(apache.port, 'a.test', '/', { timeoutMs: 15_000 });
     assert.equal(answer.status, 503, answer.text);
-    assert.match(answer.text, /PSG\d{4}/);
-    await logLine(apache, /PSG[17]\d{3}/);
-  },
-);
+    assert.notEqual(answer.headers['retry-after'], undefined);
+    assert.equal((await ask(apache.port, 'a.test', '/file.txt')).status, 200, 'static files are served');
+    await logLine(apache, /PSG7\d{3}/);
+  } finally {
+    rmSync(broken, { recursive: true });
+  }
+});

@@ -79,6 +79,7 @@ rule('auth basic guards the app, and its user reaches the app', {}, async (scene
         documentRoot: `${app}/public`,
         config: `<Location />\nAuthType Basic\nAuthName closed\nAuthBasicProvider file\nAuthUserFile ${app}/users\nRequire valid-user\n</Location>`,
       },
+      { name: 'b.test', documentRoot: `${app}/public` },
     ],
   });
   apache.allowLog(/AH01617|AH01618/);
@@ -89,11 +90,19 @@ rule('auth basic guards the app, and its user reaches the app', {}, async (scene
   assert.equal(wrong.status, 401);
   const headers = await seen(apache.port, '/headers', {
     Authorization: `Basic ${Buffer.from('ali:open-sesame').toString('base64')}`,
-    'X-Remote-User': 'root',
+    'X-Forwarded-User': 'root',
+    'Remote-User': 'root',
     Remote_User: 'root',
   });
-  assert.equal(headers['x-remote-user'] ?? headers['remote-user'], 'ali');
-  assert.equal(headers['remote_user'], undefined, 'a client cannot claim a user');
+  assert.equal(headers['x-forwarded-user'], 'ali');
+  for (const name of ['remote-user', 'remote_user'])
+    assert.equal(headers[name], undefined, 'a client cannot claim a user');
+  const open = await ask(apache.port, 'b.test', '/headers', { headers: { 'X-Forwarded-User': 'root' } });
+  assert.equal(
+    open.json<ProbeRequest>().headers['x-forwarded-user'],
+    undefined,
+    'nor where nobody asks for one',
+  );
 });
 
 rule('mod_deflate compresses answers of the app, once', {}, async (scene) => {

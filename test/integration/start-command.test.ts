@@ -67,15 +67,10 @@ rule('json-server runs by PassengerAppStartCommand', { skip: needsPackage('json-
   writeFileSync(`${app}/db.json`, '{"posts":[{"id":1,"title":"first"}]}');
   giveTo(`${app}/db.json`, 'psgapp1');
   const bin = `${app}/../node_modules/json-server/lib/cli/bin.js`;
-  const apache = await scene.start({
-    vhosts: [
-      site(
-        'a.test',
-        app,
-        `PassengerAppStartCommand "${process.execPath} ${bin} --host 127.0.0.1 --port $PORT db.json"`,
-      ),
-    ],
-  });
+  // In a file of its own: the harness puts Apache's port in place of this word.
+  const command = `${process.execPath} ${bin} --host 127.0.0.1 --port $PORT db.json`;
+  writeFileSync(`${app}/site.conf`, `PassengerAppStartCommand "${command}"\n`);
+  const apache = await scene.start({ vhosts: [site('a.test', app, `Include ${app}/site.conf`)] });
   const answer = await ask(apache.port, 'a.test', '/posts/1');
   assert.equal(answer.json<{ title: string }>().title, 'first', answer.text);
   const made = await ask(apache.port, 'a.test', '/posts', {
