@@ -107,9 +107,14 @@ DirectoryIndex index.html
 `;
 }
 
-/** A port of the loopback address that is free now: the preferred one, one of the next twenty, or any. */
+/** Below the range from which the kernel takes ports for outgoing connections (32768 on), so that none of these collides. */
+const PORTS = { first: 10_000, count: 22_000 } as const;
+const TRIES = 20;
+
+/** A port of the loopback address that is free now: the preferred one or one of the next, otherwise a random one. */
 export async function freePort(preferred?: number): Promise<number> {
-  const wanted = preferred === undefined ? [0] : [...Array.from({ length: 20 }, (_, i) => preferred + i), 0];
+  const first = preferred ?? PORTS.first + Math.floor(Math.random() * (PORTS.count - TRIES));
+  const wanted = [...Array.from({ length: TRIES }, (_, index) => first + index), 0];
   for (const port of wanted) {
     const found = await new Promise<number | undefined>((resolve) => {
       const server = createServer();

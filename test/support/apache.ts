@@ -26,7 +26,7 @@ export interface VirtualHost {
 
 export interface ApacheOptions {
   readonly mpm?: Mpm;
-  /** Lines at server level, after ours. */
+  /** Lines at server level, after ours. Here and in the virtual hosts `$DIR` stands for Apache's directory. */
   readonly server?: string;
   readonly vhosts: readonly VirtualHost[];
   /** Apache's modules beyond the base set: 'rewrite', 'http2', 'ssl', … */
@@ -150,10 +150,7 @@ export class Apache implements Audited {
       port,
       mpm: options.mpm ?? 'event',
       modules: options.modules ?? [],
-      config: [ours, options.server ?? '', ...vhosts]
-        .join('\n')
-        .replaceAll('$DIR', dir)
-        .replaceAll('$PORT', String(port)),
+      config: [ours, options.server ?? '', ...vhosts].join('\n').replaceAll('$DIR', dir),
       errorLog: options.errorLog?.replaceAll('$DIR', dir),
       account: options.asUser === undefined ? undefined : userNamed(options.asUser),
       env: cleanEnvironment(options.extraEnv ?? {}),
