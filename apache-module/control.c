@@ -137,7 +137,7 @@ static ssize_t send_part(size_t sent)
     return sendmsg(runtime->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-int psg_control_send(psg_runtime *unused, server_rec *s)
+int psg_control_send(server_rec *s)
 {
     size_t sent = 0;
 
@@ -204,7 +204,7 @@ static int receive(unsigned char *bytes, int wait_ms, server_rec *s)
     return bytes[0];
 }
 
-void psg_control_read(psg_runtime *unused, server_rec *s)
+void psg_control_read(server_rec *s)
 {
     unsigned char bytes[SMALL_RECORD];
 
@@ -212,7 +212,7 @@ void psg_control_read(psg_runtime *unused, server_rec *s)
     }
 }
 
-void psg_control_await_start(psg_runtime *unused, server_rec *s, int seconds)
+void psg_control_await_start(server_rec *s, int seconds)
 {
     apr_time_t deadline = psg_now() + apr_time_from_sec(seconds);
     unsigned char bytes[SMALL_RECORD];

@@ -181,7 +181,7 @@ static int start(psg_runtime *runtime, server_rec *s)
     runtime->supervisor_pid = pid;
     runtime->control_fd = pair[0];
     watch(runtime);
-    return psg_control_send(runtime, s);
+    return psg_control_send(s);
 }
 
 /* 1 when the limit of starts is not reached yet; counts this one. */
@@ -215,7 +215,7 @@ static void on_death(int reason, void *data, int status)
         forget(runtime);
         return;
     }
-    psg_control_read(runtime, main_server);
+    psg_control_read(main_server);
     forget(runtime);
     PSG_LOG_SERVER(APLOG_WARNING, 0, main_server, "PSG1002", "supervisor ended, starting it again status=%d", status);
     if (may_start(runtime, main_server)) {
@@ -244,8 +244,8 @@ int psg_supervisor_ensure(psg_runtime *runtime, server_rec *s, apr_pool_t *pconf
     main_server = s;
     generation_pool = pconf;
     if (is_alive(runtime)) {
-        psg_control_read(runtime, s);
-        if (psg_control_send(runtime, s)) {
+        psg_control_read(s);
+        if (psg_control_send(s)) {
             watch(runtime);
             return 1;
         }
@@ -253,7 +253,7 @@ int psg_supervisor_ensure(psg_runtime *runtime, server_rec *s, apr_pool_t *pconf
     }
     forget(runtime);
     if (may_start(runtime, s) && start(runtime, s)) {
-        psg_control_await_start(runtime, s, FIRST_START_SECONDS);
+        psg_control_await_start(s, FIRST_START_SECONDS);
         return 1;
     }
     return 0;
@@ -268,7 +268,7 @@ int psg_supervisor_monitor(apr_pool_t *pool, server_rec *s)
         return DECLINED;
     }
     if (runtime->supervisor_pid > 0) {
-        psg_control_read(runtime, s);
+        psg_control_read(s);
     }
     else if (main_server != NULL && may_start(runtime, s)) {
         start(runtime, s);

@@ -122,9 +122,9 @@ psg_runtime *psg_the_runtime(void);
 int psg_runtime_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 /* 0: too large. */
 int psg_config_record_build(psg_runtime *runtime, apr_pool_t *ptemp, server_rec *s);
-int psg_control_send(psg_runtime *runtime, server_rec *s);
-void psg_control_await_start(psg_runtime *runtime, server_rec *s, int seconds);
-void psg_control_read(psg_runtime *runtime, server_rec *s);
+int psg_control_send(server_rec *s);
+void psg_control_await_start(server_rec *s, int seconds);
+void psg_control_read(server_rec *s);
 int psg_supervisor_ensure(psg_runtime *runtime, server_rec *s, apr_pool_t *pconf);
 int psg_supervisor_monitor(apr_pool_t *pool, server_rec *s);
 

@@ -76,11 +76,12 @@ static int is_plain_name(const char *name, apr_size_t *length)
 
 /* ---- facts of the request ---- */
 
-static int is_tls(request_rec *r)
+static int is_tls(request_rec *r, int trusted)
 {
     const char *variable = apr_table_get(r->subprocess_env, "HTTPS");
+    const char *forwarded = trusted ? apr_table_get(r->headers_in, "X-Forwarded-Proto") : NULL;
 
-    return (variable != NULL && strcasecmp(variable, "on") == 0) || ap_ssl_conn_is_ssl(r->connection);
+    return (forwarded != NULL && strcasecmp(forwarded, "https") == 0) || (variable != NULL && strcasecmp(variable, "on") == 0) || ap_ssl_conn_is_ssl(r->connection);
 }
 
 /* mod_remoteip has taken the client's address from a proxy that it trusts. */
@@ -256,7 +257,7 @@ void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head
     const char *host = host_of(r);
     writer to = {.r = r, .connection = apr_table_get(r->headers_in, "Connection"), .trusted = peer_is_trusted(r)};
     const char *start = to.at = apr_palloc(r->pool, room_for(fields, target, host, r));
-    int tls = is_tls(r), upgrade, i;
+    int tls = is_tls(r, to.trusted), upgrade, i;
 
     body_facts(r, head);
     upgrade = is_upgrade(r, to.connection, head->has_body);
