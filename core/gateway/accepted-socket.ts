@@ -28,6 +28,11 @@ export function descriptorOf(socket: Socket): number {
 export function takeOver(accepted: Socket, onBytes: (bytes: Buffer, count: number) => void): Socket {
   const holder = accepted as unknown as WithHandle;
   const handle = holder._handle;
+  if (handle === undefined || handle === null) {
+    // A Node without the handle: a buffer for each read, otherwise the same.
+    accepted.on('data', (bytes: Buffer) => onBytes(bytes, bytes.length));
+    return accepted;
+  }
   const onread: OnReadOpts = {
     buffer: sharedBuffer,
     callback: (count) => {
