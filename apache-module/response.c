@@ -10,7 +10,7 @@
 
 static enum psg_outcome violation(psg_exchange *exchange, const char *what)
 {
-    PSG_LOG(APLOG_ERR, 0, exchange->r, "PSG1008", "core violated the wire protocol what=%s", what);
+    PSG_LOG_LIMITED(APLOG_ERR, 0, exchange->r, "PSG1008", "core violated the wire protocol what=%s", what);
     exchange->status = HTTP_BAD_GATEWAY;
     return exchange->head_passed ? PSG_BROKEN : PSG_STATUS;
 }

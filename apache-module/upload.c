@@ -122,6 +122,20 @@ static enum psg_outcome body_failed(psg_exchange *exchange, apr_status_t status)
     return exchange->head_passed ? PSG_BROKEN : PSG_STATUS;
 }
 
+/* httpd sends it by itself only before a read that waits; ours never do. */
+static void send_continue(psg_exchange *exchange)
+{
+    request_rec *r = exchange->r;
+    int status = r->status;
+
+    if (r->expecting_100 && !exchange->head_passed && r->proto_num >= HTTP_VERSION(1, 1)) {
+        r->status = HTTP_CONTINUE;
+        r->status_line = NULL;
+        ap_send_interim_response(r, 0);
+        r->status = status;
+    }
+}
+
 enum psg_outcome psg_upload_pump(psg_exchange *exchange)
 {
     request_rec *r = exchange->r;
@@ -142,6 +156,7 @@ enum psg_outcome psg_upload_pump(psg_exchange *exchange)
         apr_brigade_cleanup(exchange->body);
         status = ap_get_brigade(r->input_filters, exchange->body, AP_MODE_READBYTES, APR_NONBLOCK_READ, READ_SIZE);
         if (APR_STATUS_IS_EAGAIN(status) || (status == APR_SUCCESS && APR_BRIGADE_EMPTY(exchange->body))) {
+            send_continue(exchange);
             return PSG_GOING_ON;
         }
         if (status != APR_SUCCESS) {
