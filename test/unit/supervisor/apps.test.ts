@@ -85,23 +85,27 @@ test('a node app runs its startup file as the true main module behind the preloa
   assert.deepEqual([exited['pid'], exited['code'], exited['signal']], [pid, 0, undefined]);
 });
 
-test('a user whose shell is none is started without it, also where a login shell is asked for', asRoot, async (t) => {
-  const driver = await serving(t, {
-    privileged: [...(allowed.privileged ?? []), ['PassengerUser', 'nobody']],
-  });
-  // `nobody` has nologin; that real shells keep to the rules is tested in launch.test.ts.
-  const appRoot = makeApp(driver.base, GAMES, 'app.sh', 'env | sed "s/^/env /"; sleep 1000\n');
-  driver.spawn(1, {
-    appRoot,
-    startCommand: COMMAND,
-    loadShellEnvvars: 1,
-    user: 'nobody',
-    winningEnv: ['GIVEN=value'],
-  });
-  const pid = (await driver.told('SPAWNED'))['pid'];
-  const text = await driver.output(pid, /env GIVEN=value/);
-  assert.doesNotMatch(text, /PASSENGER_WINNING/);
-});
+test(
+  'a user whose shell is none is started without it, also where a login shell is asked for',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t, {
+      privileged: [...(allowed.privileged ?? []), ['PassengerUser', 'nobody']],
+    });
+    // `nobody` has nologin; that real shells keep to the rules is tested in launch.test.ts.
+    const appRoot = makeApp(driver.base, GAMES, 'app.sh', 'env | sed "s/^/env /"; sleep 1000\n');
+    driver.spawn(1, {
+      appRoot,
+      startCommand: COMMAND,
+      loadShellEnvvars: 1,
+      user: 'nobody',
+      winningEnv: ['GIVEN=value'],
+    });
+    const pid = (await driver.told('SPAWNED'))['pid'];
+    const text = await driver.output(pid, /env GIVEN=value/);
+    assert.doesNotMatch(text, /PASSENGER_WINNING/);
+  },
+);
 
 test('a failed step is named with its errno and the obstacle', asRoot, async (t) => {
   const driver = await serving(t, {
