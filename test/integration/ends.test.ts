@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/eventually.js';
 import { RawClient, ask, rawTalk } from './client.js';
-import { type Scene, logLine, rule, site } from './kit.js';
+import { type Scene, corePid, fdCount, logLine, rule, site } from './kit.js';
 import type { Apache } from '../support/apache.js';
 
 interface Aborted {
@@ -157,6 +157,23 @@ rule(
     await eventually(2000, 'the app was told', async () => (await state()) === 'aborted');
   },
 );
+
+rule('a client that resets while its upload is stalled is noticed within a second', {}, async (scene) => {
+  const apache = await serve(scene, 'PassengerBufferUpload off');
+  const before = fdCount(corePid(apache));
+  const client = await RawClient.open(apache.port);
+  client.send('POST /never-read HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000000\r\n\r\n');
+  const block = Buffer.alloc(1_000_000);
+  while (client.socket.write(block));
+  const state = async (): Promise<string> =>
+    (await ask(apache.port, 'a.test', '/upload-state')).json<{ state: string }>().state;
+  await eventually(3000, 'the app has the request', async () => (await state()) === 'receiving');
+  await new Promise((turn) => setTimeout(turn, 500));
+  // Not a FIN: that would queue behind the bytes for which the server has no window. And the app reads nothing, so that it
+  // cannot tell; that the core has let go of the app shows in its descriptors.
+  client.socket.resetAndDestroy();
+  await eventually(1500, 'the core has closed the connection', () => fdCount(corePid(apache)) <= before + 1);
+});
 
 rule('a client that leaves in the middle of a download: the app’s answer is aborted', {}, async (scene) => {
   const apache = await serve(scene);

@@ -197,6 +197,7 @@ const ROUTES = {
   '/upload-state': (req, res) => json(res, uploads.last),
   '/never-read': (req) => {
     req.pause();
+    uploads.last = { state: 'receiving', length: 0 };
   },
   '/die-before-head': () => process.kill(process.pid, 'SIGKILL'),
   '/close-before-head': (req) => req.socket.destroy(),
