@@ -19,6 +19,8 @@
 #include "supervisor_flags.h"
 
 #define START_BURST 5
+/* Exit code of a supervisor that has sent FAILED (core/supervisor/README.md). */
+#define EXIT_REFUSED 78
 #define BURST_TIME apr_time_from_sec(10)
 /* One text for both sides of the fork. */
 #define CANNOT_START "PSG1001 cannot start the supervisor step=%s errno=%d"
@@ -112,12 +114,13 @@ static char *with_name(apr_pool_t *pool, const char *name, const char *fallback)
 
 static char **environment_of(apr_pool_t *pool, const psg_runtime *runtime)
 {
-    char **environment = apr_pcalloc(pool, 5 * sizeof(char *));
+    char **environment = apr_pcalloc(pool, 6 * sizeof(char *));
     char *zone = with_name(pool, "TZ", NULL), *language = with_name(pool, "LANG", NULL);
     int count = 0;
 
     environment[count++] = with_name(pool, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     environment[count++] = apr_pstrcat(pool, "PASSENGER_ROOT=", runtime->passenger_root, NULL);
+    environment[count++] = apr_pstrdup(pool, "UV_THREADPOOL_SIZE=1");
     if (zone != NULL) {
         environment[count++] = zone;
     }
@@ -217,6 +220,10 @@ static void on_death(int reason, void *data, int status)
     }
     psg_control_read(main_server);
     forget(runtime);
+    runtime->refused = status == EXIT_REFUSED;
+    if (runtime->refused) {
+        return;  /* it has said why; another try would say the same until the next reload */
+    }
     PSG_LOG_SERVER(APLOG_WARNING, 0, main_server, "PSG1002", "supervisor ended, starting it again status=%d", status);
     if (may_start(runtime, main_server)) {
         start(runtime, main_server);
@@ -270,7 +277,7 @@ int psg_supervisor_monitor(apr_pool_t *pool, server_rec *s)
     if (runtime->supervisor_pid > 0) {
         psg_control_read(s);
     }
-    else if (main_server != NULL && may_start(runtime, s)) {
+    else if (main_server != NULL && !runtime->refused && may_start(runtime, s)) {
         start(runtime, s);
     }
     return DECLINED;

@@ -115,6 +115,7 @@ typedef struct {
     apr_time_t recent_starts[5];
     unsigned starts;
     int waits_for_retry;
+    int refused;            /* the supervisor ended because it cannot work with this configuration */
 } psg_runtime;
 
 /* NULL until post_config has run. */

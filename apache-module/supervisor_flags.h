@@ -1,10 +1,12 @@
 /*
- * Node's flags for the supervisor (core/supervisor/README.md): it allocates little, so its young generation stays small.
- * Used by core_process.c.
+ * Node's flags for the supervisor, word for word those of core/supervisor/README.md, which gives the reasons. Used by
+ * core_process.c; a test compares the two.
  */
 #ifndef PSG_SUPERVISOR_FLAGS_H
 #define PSG_SUPERVISOR_FLAGS_H
 
-#define PSG_SUPERVISOR_FLAGS "--max-semi-space-size=1",
+#define PSG_SUPERVISOR_FLAGS \
+    "--jitless", "--no-expose-wasm", "--max-semi-space-size=1", "--v8-pool-size=0", \
+    "--disallow-code-generation-from-strings", "--no-deprecation",
 
 #endif
