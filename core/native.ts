@@ -35,6 +35,8 @@ export interface NativeSpawnPlan {
   readonly listenPid: boolean;
   /** Signal for the child when the thread that called spawnProcess ends; 0 for none. */
   readonly deathSignal: number;
+  /** Leaves set-uid and set-gid programs (sendmail, sudo) their effect; otherwise no_new_privs is set. */
+  readonly mayGainPrivileges?: boolean;
   readonly oomScoreAdj: number | undefined;
   /** A file that must be readable for the user just before exec; empty for none. */
   readonly mustRead: string;

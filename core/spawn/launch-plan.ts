@@ -21,6 +21,7 @@ export interface LaunchPlan {
   readonly referenceFile: string;
   readonly meteorAppSettings: string;
   readonly appEnv: string;
+  readonly noNewPrivileges: string;
 }
 
 export interface LaunchChoices {
@@ -49,6 +50,7 @@ export function launchPlan(config: AppConfig, type: AppType, choices: LaunchChoi
     referenceFile: referenceFile(config, type),
     meteorAppSettings: kind === 'meteor' ? settings.meteorAppSettings : '',
     appEnv: settings.appEnv,
+    noNewPrivileges: settings.noNewPrivileges ? '' : 'off',
   };
 }
 

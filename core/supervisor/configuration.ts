@@ -14,6 +14,7 @@ export const PRIVILEGED = {
   user: 'PassengerUser',
   group: 'PassengerGroup',
   meteorAppSettings: 'PassengerMeteorAppSettings',
+  noNewPrivileges: 'PassengerNoNewPrivileges',
 } as const;
 export type PrivilegedSetting = keyof typeof PRIVILEGED;
 

@@ -147,6 +147,8 @@ export const MESSAGES = {
       appEnv: [15, 'text'],
       /** Name of the process's socket: `apps/<key>.sock`. */
       key: [16, 'text'],
+      /** Empty (the default: on), or `off`. */
+      noNewPrivileges: [17, 'text'],
     },
   },
   SIGNAL: {

@@ -27,6 +27,7 @@ const SIGKILL = constants.signals.SIGKILL;
 export interface StartPlan {
   readonly launch: Launch;
   readonly identity: Identity | undefined;
+  readonly mayGainPrivileges: boolean;
   readonly listenFd: number;
   readonly nullFd: number;
   readonly oomScoreAdj: number | undefined;
@@ -113,6 +114,7 @@ export class ProcessTable {
         fds: childFds,
         listenPid: true,
         deathSignal: SIGKILL,
+        mayGainPrivileges: plan.mayGainPrivileges,
         oomScoreAdj: plan.oomScoreAdj,
       },
       (failure) => this.#started(process, failure),

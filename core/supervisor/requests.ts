@@ -139,6 +139,7 @@ export class RequestHandler {
       processes.start({
         launch,
         identity,
+        mayGainPrivileges: message.noNewPrivileges === 'off',
         listenFd,
         nullFd,
         oomScoreAdj,
@@ -171,6 +172,7 @@ export class RequestHandler {
     configuration.mustAllow('user', message.user);
     configuration.mustAllow('group', message.group);
     configuration.mustAllow('meteorAppSettings', message.meteorAppSettings);
+    configuration.mustAllow('noNewPrivileges', message.noNewPrivileges);
     if (kind === 'command' && message.startCommand === '') throw malformed('no command');
   }
 

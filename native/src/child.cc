@@ -134,7 +134,7 @@ bool identity_holds(const ChildPlan& plan) {
 void switch_identity(const ChildPlan& plan, const Reporter& reporter) {
   // Nobody may get here by a mistake of the caller.
   if (plan.uid == 0 || plan.gid == 0) reporter.fail(Step::verify, EPERM);
-  drop_bounding_set(reporter);
+  if (!plan.may_gain_privileges) drop_bounding_set(reporter);
   reporter.check(Step::setgroups, syscall(kSetgroups, plan.group_count, plan.groups) == 0);
   reporter.check(Step::setgid, syscall(kSetresgid, plan.gid, plan.gid, plan.gid) == 0);
   reporter.check(Step::setuid, syscall(kSetresuid, plan.uid, plan.uid, plan.uid) == 0);
@@ -182,7 +182,9 @@ void write_digits(char* target, pid_t number) {
   if (plan.oom_score_adj != nullptr) write_oom_score(plan.oom_score_adj, reporter);
   if (plan.switch_identity) switch_identity(plan, reporter);
   drop_capabilities(reporter);
-  reporter.check(Step::no_new_privs, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  if (!plan.may_gain_privileges) {
+    reporter.check(Step::no_new_privs, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  }
   tie_to_parent(plan, parent, reporter);
   umask(plan.mask);
   if (chdir(plan.cwd) != 0) {

@@ -34,6 +34,7 @@ struct ChildPlan {
   int* moved;  // scratch, fd_count entries
   size_t fd_count;
   int death_signal;
+  bool may_gain_privileges;  // leaves set-uid and set-gid programs (sendmail, sudo) their effect
   const char* oom_score_adj;  // digits, or null
 };
 

@@ -241,3 +241,17 @@ rule('Apache as an ordinary user serves apps as that user', { root: true }, asyn
   assert.equal((await facts(apache)).proc['Uid'], four(uid));
   for (const process of apache.processes()) assert.equal(process.uid, uid, process.title);
 });
+
+rule(
+  'an app may call set-uid programs only where the administrator says so, and still has no capability itself',
+  { root: true },
+  async (scene) => {
+    const closed = await scene.serve('probe', '', { owner: 'psgapp1' });
+    assert.equal((await facts(closed.apache)).proc['NoNewPrivs'], '1');
+    await closed.apache.stop();
+    const open = await scene.serve('probe', 'PassengerNoNewPrivileges off', { owner: 'psgapp1' });
+    const seen = await facts(open.apache);
+    assert.equal(seen.proc['NoNewPrivs'], '0');
+    assert.equal(seen.proc['CapEff'], '0000000000000000');
+  },
+);

@@ -165,6 +165,21 @@ export const APP_DIRECTIVES = [
     example: 'PassengerLoadShellEnvvars off',
   },
   {
+    name: 'PassengerNoNewPrivileges',
+    key: 'noNewPrivileges',
+    scope: 'app',
+    kind: 'flag',
+    default: true,
+    effect: 'next-spawn',
+    status: 'supported',
+    privileged: true,
+    summary: 'Keep the app from gaining rights through set-uid and set-gid programs',
+    details:
+      'The kernel ignores the set-uid and set-gid bits of all programs that the app starts (no_new_privs), and their ' +
+      'capabilities. Switch it off for an app that has to call sudo, or a sendmail command with such a bit.',
+    example: 'PassengerNoNewPrivileges off',
+  },
+  {
     name: 'PassengerStartTimeout',
     key: 'startTimeout',
     scope: 'app',

@@ -74,6 +74,7 @@ test('values that only Apache itself may give to the supervisor are marked', () 
     'PassengerAppStartCommand',
     'PassengerGroup',
     'PassengerMeteorAppSettings',
+    'PassengerNoNewPrivileges',
     'PassengerNodejs',
     'PassengerUser',
   ]);

@@ -157,6 +157,7 @@ test('what Apache did not configure is refused, whoever asks', asRoot, async (t)
     { ...node, group: 'man' },
     { ...node, nodejs: '/bin/sh' },
     { appRoot, startCommand: '/usr/bin/id' },
+    { ...node, noNewPrivileges: 'off' },
   ];
   attempts.forEach((attempt, index) => driver.spawn(10 + index, attempt));
   for (let id = 10; id < 10 + attempts.length; id += 1) {

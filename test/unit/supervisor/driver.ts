@@ -205,6 +205,7 @@ export class Driver {
       metaText: `meta ${spawnId}`,
       referenceFile: '',
       meteorAppSettings: '',
+      noNewPrivileges: '',
       appEnv: 'production',
       key: `key${spawnId}`,
       ...changes,

@@ -32,6 +32,7 @@ function message(changes: Partial<Message<'SPAWN'>>): Message<'SPAWN'> {
     meta: Buffer.alloc(0),
     referenceFile: '',
     meteorAppSettings: '',
+    noNewPrivileges: '',
     appEnv: 'production',
     key: 'k',
     ...changes,
