@@ -175,6 +175,13 @@ async function main(): Promise<number> {
     },
   });
   const contenders = new Contenders();
+  const cleanUp = async (): Promise<void> => {
+    await contenders.stop();
+    for (const dir of contenders.directories) rmSync(dir, { recursive: true, force: true });
+  };
+  // The servers are daemons: they would outlive an interrupted run.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void cleanUp().finally(() => process.exit(130)));
   try {
     await contenders.start();
     await pause(3000); // idle: start-up garbage is collected, timers have fired once
@@ -197,8 +204,7 @@ async function main(): Promise<number> {
     }
     return values.check && missed.length > 0 ? 1 : 0;
   } finally {
-    await contenders.stop();
-    for (const dir of contenders.directories) rmSync(dir, { recursive: true, force: true });
+    await cleanUp();
   }
 }
 
