@@ -175,8 +175,10 @@ export class Pool implements GroupHost, RoomHost {
   #enter(config: AppConfig, waiter: Waiter, options: CheckoutOptions, now: number): Session | Ticket {
     if (this.stopping) return this.#refuse(waiter, now);
     const generation = options.generation ?? this.#registry.generation;
-    const group = this.#registry.find(config.groupKey) ?? this.#create(config, generation);
+    const known = this.#registry.find(config.groupKey);
+    const group = known ?? this.#create(config, generation);
     this.#confirm(group, config, generation);
+    if (known === undefined) this.#retireForerunners(group);
     const session = group.take(now);
     if (session !== undefined) return session;
     return group.enter(waiter, options.maxQueueTimeMs ?? 0, now);
@@ -197,6 +199,19 @@ export class Pool implements GroupHost, RoomHost {
     this.#room.changed(group);
     if (!this.stopping) this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
     return group;
+  }
+
+  /**
+   * Settings that make a group of their own (user, variables of the virtual host …) may change at a reload. The group
+   * that served the site before is then known by its name, and by nobody having asked for it since the reload.
+   */
+  #retireForerunners(group: AppGroup): void {
+    for (const other of this.#registry.unconfirmed()) {
+      if (other === group || other.config.groupName !== group.config.groupName) continue;
+      if (other.queue.size > 0 || other.held > 0) continue;
+      other.retire('its settings changed');
+      this.#leave(other);
+    }
   }
 
   /** The first request of a generation brings the settings that hold from now on. */

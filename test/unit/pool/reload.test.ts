@@ -56,6 +56,31 @@ test('a request with changed settings redeploys even after the app was redeploye
   assert.deepEqual(alive(bench), [1002, 1003]);
 });
 
+test('a group whose settings make another group after the reload ends with the first request of that one', async () => {
+  const bench = new Bench();
+  const open = await bench.served(SHOP);
+  bench.pool.reload(serverSettings(), 2);
+  const moved = appConfig('shop', { user: 'alice' });
+  assert.notEqual(moved.groupKey, SHOP.groupKey);
+  (await bench.served(moved, { generation: 2 })).close();
+  assert.deepEqual(alive(bench), [1000, 1001], 'it finishes its requests');
+  open.close();
+  await bench.settle();
+  assert.deepEqual(alive(bench), [1001]);
+});
+
+test('groups of one name that are both asked for after a reload both stay', async () => {
+  const bench = new Bench();
+  const other = appConfig('shop', { user: 'alice' });
+  (await bench.served(SHOP)).close();
+  (await bench.served(other)).close();
+  bench.pool.reload(serverSettings(), 2);
+  (await bench.served(other, { generation: 2 })).close();
+  (await bench.served(SHOP, { generation: 2 })).close();
+  await bench.settle();
+  assert.equal(alive(bench).length, 2);
+});
+
 test('RedeployOnReload Off leaves an unchanged app alone', async () => {
   const bench = new Bench();
   const config = appConfig('shop', { redeployOnReload: 'off' });
