@@ -3,7 +3,7 @@
  * server adds is added, and the framing of the body is decided. Order and spelling of the app's fields stay.
  */
 import { STATUS_CODES } from 'node:http';
-import { fieldText } from '../wire/head-frame.js';
+import { fieldText, headText } from '../wire/head-frame.js';
 import { ResponseError } from './response-error.js';
 import type { Framing, RawHead } from './response-parser.js';
 
@@ -22,6 +22,10 @@ export interface ResponseHead {
   readonly reason: string;
   readonly count: number;
   readonly fields: string;
+  /** The payload of its HEAD frame. */
+  readonly text: string;
+  /** The rule that it was made with. */
+  readonly poweredBy: string;
   readonly framing: Framing;
   /** Of the body, for framing `length`. */
   readonly length: number;
@@ -45,8 +49,18 @@ class Collected {
   keepAlive = '';
 }
 
-/** @throws ResponseError */
+/**
+ * A head that came again (response-parser.ts) has its result already, unless the request had something special.
+ * @throws ResponseError
+ */
 export function responseHead(raw: RawHead, rules: HeadRules): ResponseHead {
+  if (rules.headMethod || rules.upgradeAsked || rules.stickyCookie !== undefined) return makeHead(raw, rules);
+  // X-Powered-By changes at a reload only.
+  if (raw.plain?.poweredBy !== rules.poweredBy) raw.plain = makeHead(raw, rules);
+  return raw.plain;
+}
+
+function makeHead(raw: RawHead, rules: HeadRules): ResponseHead {
   const status = raw.statusCode;
   let found = new Collected();
   collect(found, raw.headers, NONE, status);
@@ -63,12 +77,15 @@ export function responseHead(raw: RawHead, rules: HeadRules): ResponseHead {
     throw new ResponseError('status 101 without a request for an upgrade');
   if (status >= 200) addOurs(found, raw, rules);
   const framing = framingOf(found, status, rules.headMethod);
-  const connection = found.connection;
+  const { connection, count, fields } = found;
+  const reason = raw.statusMessage;
   return {
     status,
-    reason: raw.statusMessage,
-    count: found.count,
-    fields: found.fields,
+    reason,
+    count,
+    fields,
+    text: headText({ status, reason, count, fields }),
+    poweredBy: rules.poweredBy,
     framing,
     length: Math.max(found.length, 0),
     keepAlive:

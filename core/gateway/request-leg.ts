@@ -14,12 +14,14 @@ export interface RequestLegOwner {
 }
 
 const CRLF = '\r\n';
+const CR = 0x0d;
+const LF = 0x0a;
 const LAST_CHUNK = '0\r\n\r\n';
 const NOTHING: readonly Buffer[] = [];
 
 export class RequestLeg implements BodyBufferOwner {
-  /** Ours: the frame's view is gone after the call that made this. */
-  readonly headerBlock: Buffer;
+  /** Header block and empty line, ours: the frame's view is gone after the call that made this. */
+  readonly #head: Buffer;
   /** Whether the app can be asked for: no body, a streamed one, or a complete buffered one. */
   ready = true;
   /** Everything was handed to the connection. */
@@ -44,7 +46,11 @@ export class RequestLeg implements BodyBufferOwner {
     bufferDirectory: string,
   ) {
     const { flags } = frame;
-    this.headerBlock = Buffer.from(frame.headerBlock);
+    const { headerBlock } = frame;
+    this.#head = Buffer.allocUnsafe(headerBlock.length + CRLF.length);
+    headerBlock.copy(this.#head);
+    this.#head[headerBlock.length] = CR;
+    this.#head[headerBlock.length + 1] = LF;
     const known = (flags & REQUEST_FLAG.LENGTH_KNOWN) !== 0;
     const upgrade = (flags & REQUEST_FLAG.UPGRADE) !== 0;
     const noBody = upgrade || (flags & REQUEST_FLAG.NO_BODY) !== 0;
@@ -58,6 +64,10 @@ export class RequestLeg implements BodyBufferOwner {
     if (noBody || this.#streamed) return;
     this.#buffer = new BodyBuffer(bufferDirectory, this);
     this.ready = false;
+  }
+
+  get headerBlock(): Buffer {
+    return this.#head.subarray(0, this.#head.length - CRLF.length);
   }
 
   /** Whether the request can be sent from its beginning once more. */
@@ -148,6 +158,7 @@ export class RequestLeg implements BodyBufferOwner {
 
   /** One buffer of header block, framing, empty line and the body's `parts`. */
   #headWith(parts: readonly Buffer[]): Buffer {
+    if (this.#framing === '' && parts.length === 0) return this.#head;
     const block = this.headerBlock;
     const framing = this.#framing + CRLF;
     let length = block.length + framing.length;

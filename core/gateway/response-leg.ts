@@ -5,7 +5,7 @@
  */
 import { END_FRAME, writeFrameHeader } from '../wire/encoder.js';
 import { FRAME, FRAME_HEADER } from '../wire/frames.js';
-import { encodeHead, headText, writeHeadFrame } from '../wire/head-frame.js';
+import { encodeHead, writeHeadFrame } from '../wire/head-frame.js';
 import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 import type { RawHead } from './response-parser.js';
@@ -73,7 +73,7 @@ export class ResponseLeg implements HeadRules {
         if (raw.statusCode >= 200) {
           this.#head = responseHead(raw, this);
           parser.startBody(this.#head.framing, this.#head.length);
-          headBytes = headText(this.#head);
+          headBytes = this.#head.text;
           break;
         }
         if (this.#switches(raw, room, at, end)) return;

@@ -6,6 +6,7 @@
 import { HTTPParser } from 'http-parser-js';
 import { ChunkedDecoder } from './chunked-decoder.js';
 import { HeadScanner } from './head-scanner.js';
+import type { ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 
 export interface RawHead {
@@ -14,6 +15,8 @@ export interface RawHead {
   readonly statusMessage: string;
   /** Names and values by turns, in the order of the app. */
   readonly headers: readonly string[];
+  /** What headers.ts made of it for a plain request: kept with a head that may come again. */
+  plain?: ResponseHead;
 }
 
 /** How a body ends. */
@@ -41,6 +44,33 @@ function parseHead(bytes: Buffer, start: number, end: number): RawHead {
     throw new ResponseError('head cannot be parsed');
   }
   return head;
+}
+
+/**
+ * Heads that came lately. Under load an app sends the same bytes again and again (its Date changes once a second), and
+ * what they mean is a pure function of them. The slot is chosen by the length of the whole read, which is the same when
+ * the same small answer comes again; a hit is a comparison of all bytes, so that a wrong slot costs time and nothing else.
+ */
+class RecentHead {
+  readonly bytes = Buffer.allocUnsafeSlow(RECENT_BYTES);
+  length = 0;
+  head: RawHead | undefined;
+}
+const RECENT_SLOTS = 64;
+const RECENT_BYTES = 1_024;
+const recent: (RecentHead | undefined)[] = new Array<RecentHead | undefined>(RECENT_SLOTS).fill(undefined);
+
+function recall(bytes: Buffer, start: number, end: number): RecentHead | undefined {
+  const slot = recent[(end - start) % RECENT_SLOTS];
+  if (slot === undefined || slot.length === 0 || slot.length > end - start) return undefined;
+  return bytes.compare(slot.bytes, 0, slot.length, start, start + slot.length) === 0 ? slot : undefined;
+}
+
+function remember(head: RawHead, bytes: Buffer, start: number, headEnd: number, end: number): void {
+  if (headEnd - start > RECENT_BYTES) return;
+  const slot = (recent[(end - start) % RECENT_SLOTS] ??= new RecentHead());
+  slot.length = bytes.copy(slot.bytes, 0, start, headEnd);
+  slot.head = head;
 }
 
 export class ResponseParser {
@@ -77,6 +107,11 @@ export class ResponseParser {
    * @throws ResponseError
    */
   readHead(bytes: Buffer, start: number, end: number): number {
+    const known = this.#scanner.begun ? undefined : recall(bytes, start, end);
+    if (known !== undefined) {
+      this.head = known.head;
+      return start + known.length;
+    }
     const headEnd = this.#scanner.scan(bytes, start, end);
     if (headEnd < 0) {
       this.#pieces.push(Buffer.from(bytes.subarray(start, end)));
@@ -84,6 +119,7 @@ export class ResponseParser {
     }
     if (this.#pieces.length === 0) {
       this.head = parseHead(bytes, start, headEnd);
+      remember(this.head, bytes, start, headEnd, end);
       return headEnd;
     }
     this.#pieces.push(bytes.subarray(start, headEnd));
