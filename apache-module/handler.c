@@ -14,8 +14,8 @@
 /* An HTTP/2 stream cannot be polled: how often we look at it, without and with a body that is still coming. */
 #define SLICE_MS 500
 #define BODY_SLICE_MS 10
-/* mod_reqtimeout counts only when it is called. */
-#define BODY_CHECK_MS 1000
+/* mod_reqtimeout counts only when it is called, and a stopping child closes the client's socket behind our back. */
+#define LONGEST_SLICE_MS 1000
 #define TRIES 3
 
 static int unavailable(request_rec *r)
@@ -74,7 +74,7 @@ static int wait_slice(const psg_exchange *exchange)
     if (left <= 0) {
         return -1;
     }
-    slice = left > apr_time_from_sec(60) ? 60000 : (int)(left / 1000) + 1;
+    slice = left > apr_time_from_msec(LONGEST_SLICE_MS) ? LONGEST_SLICE_MS : (int)(left / 1000) + 1;
     if (exchange->body_ready) {
         return 0;
     }
@@ -82,7 +82,7 @@ static int wait_slice(const psg_exchange *exchange)
         int most = wants_body(exchange) ? BODY_SLICE_MS : SLICE_MS;
         return slice < most ? slice : most;
     }
-    return wants_body(exchange) && slice > BODY_CHECK_MS ? BODY_CHECK_MS : slice;
+    return slice;
 }
 
 static void poll_set(const psg_exchange *exchange, struct pollfd set[2])
@@ -94,7 +94,7 @@ static void poll_set(const psg_exchange *exchange, struct pollfd set[2])
     set[1].events = 0;
     set[1].revents = 0;
     if (!exchange->body_ended) {
-        set[1].events = psg_upload_pending(exchange) ? 0 : POLLIN;
+        set[1].events = psg_upload_pending(exchange) ? POLLRDHUP : POLLIN;
     }
     else if (!exchange->client_pipelined) {
         set[1].events = POLLIN | POLLRDHUP;
@@ -112,11 +112,11 @@ static int client_left(psg_exchange *exchange, short events)
     if (events == 0) {
         return 0;
     }
-    if ((events & (POLLERR | POLLHUP)) != 0) {
+    if ((events & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
         return 1;
     }
     if (!exchange->body_ended) {
-        return 0;
+        return (events & POLLRDHUP) != 0;
     }
     return psg_client_is_gone(exchange) || ((events & POLLRDHUP) != 0 && !exchange->client_pipelined);
 }
@@ -302,11 +302,11 @@ static int serve(request_rec *r, const psg_app *app)
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!psg_share_take(r, app->root)) {
-        return unavailable(r);
+        return psg_explain(r, unavailable(r));
     }
     status = run(&exchange);
     psg_share_give(r);
-    return status;
+    return psg_explain(r, status);
 }
 
 int psg_handler(request_rec *r)

@@ -228,7 +228,7 @@ int psg_map_fixups(request_rec *r)
     app = apr_palloc(r->pool, sizeof *app);
     status = find_app(r, conf, app);
     if (status != OK) {
-        return status;
+        return psg_explain(r, status);
     }
     suffix = page_cache_suffix(r, r->finfo.filetype);
     if (suffix != NULL) {

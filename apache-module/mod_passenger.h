@@ -32,16 +32,27 @@ APLOG_USE_MODULE(passenger);
 
 /* A line of the log: number, constant sentence, fields. The number is greppable and stands in core/base/error-codes/shim.ts. */
 #define PSG_LOG_SERVER(level, rv, s, code, ...) ap_log_error(APLOG_MARK, level, rv, s, code " " __VA_ARGS__)
-#define PSG_LOG(level, rv, r, code, ...) ap_log_rerror(APLOG_MARK, level, rv, r, code " " __VA_ARGS__)
+/* Also keeps the number for the page that the client gets (error_text.c). */
+#define PSG_LOG(level, rv, r, code, ...) \
+    do { \
+        apr_table_setn((r)->notes, PSG_ERROR_NOTE, code); \
+        ap_log_rerror(APLOG_MARK, level, rv, r, code " " __VA_ARGS__); \
+    } while (0)
 
 /* The same for conditions that every request of a busy site may meet: one line a second for each place. */
 #define PSG_LOG_LIMITED(level, rv, r, code, ...) \
     do { \
         static volatile apr_uint32_t last_second; \
+        apr_table_setn((r)->notes, PSG_ERROR_NOTE, code); \
         if (psg_first_in_second(&last_second)) { \
-            PSG_LOG(level, rv, r, code, __VA_ARGS__); \
+            ap_log_rerror(APLOG_MARK, level, rv, r, code " " __VA_ARGS__); \
         } \
     } while (0)
+
+/* Note of a request: number of what went wrong with it. */
+#define PSG_ERROR_NOTE "passenger-error"
+/* Returns `status`; gives the client a page that names the number. */
+int psg_explain(request_rec *r, int status);
 
 int psg_first_in_second(volatile apr_uint32_t *last_second);
 
