@@ -13,6 +13,7 @@ enum fate {
     PASS,
     DROP,           /* hop-by-hop, or written by the core */
     REPLACED,       /* ours takes its place */
+    ADDRESS,        /* the client's address, however it was filled in */
     IF_TRUSTED,     /* ours, unless mod_remoteip trusts the peer that set it */
     PROTECTED       /* passed on even when Connection names it */
 };
@@ -30,6 +31,7 @@ static const struct {
     {7, "upgrade", DROP},
     {7, "trailer", DROP},
     {9, "forwarded", DROP},
+    {9, "x-real-ip", ADDRESS},
     {10, "connection", DROP},
     {10, "keep-alive", DROP},
     {11, "remote-user", DROP},
@@ -74,6 +76,22 @@ static int is_plain_name(const char *name, apr_size_t *length)
     return *length > 0;
 }
 
+/*
+ * Nothing that ends a line. Apache refuses such values from clients in its strict mode; in the unsafe one, and from
+ * other modules (RequestHeader with unescape), they come here.
+ */
+static int is_field_value(const char *text)
+{
+    const unsigned char *at;
+
+    for (at = (const unsigned char *)text; *at != '\0'; at++) {
+        if ((*at < 0x20 && *at != '\t') || *at == 0x7f) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* ---- facts of the request ---- */
 
 static int is_tls(request_rec *r, int trusted)
@@ -110,7 +128,7 @@ static const char *host_of(request_rec *r)
         const char *host = strchr(r->parsed_uri.hostinfo, '@');
         return host == NULL ? r->parsed_uri.hostinfo : host + 1;
     }
-    return field != NULL && field[0] != '\0' ? field : ap_get_server_name_for_url(r);
+    return field != NULL && field[0] != '\0' && is_field_value(field) ? field : ap_get_server_name_for_url(r);
 }
 
 /* A sub-request has no body, nor has the request for an ErrorDocument; a rewritten request has its original's. */
@@ -151,7 +169,7 @@ typedef struct {
     char *at;
     const char *connection;    /* the client's Connection field */
     int trusted;
-    int has_proto, has_host, has_port;
+    int has_proto, has_host, has_port, has_address;
 } writer;
 
 static void put(writer *to, const char *text, apr_size_t length)
@@ -180,10 +198,14 @@ static void put_client_field(writer *to, const char *name, const char *value)
     apr_size_t length;
     enum fate fate;
 
-    if (!is_plain_name(name, &length)) {
+    if (!is_plain_name(name, &length) || !is_field_value(value)) {
         return;
     }
     fate = fate_of(name, length);
+    if (fate == ADDRESS) {
+        to->has_address = 1;
+        return;
+    }
     if (fate == DROP || fate == REPLACED || (fate == IF_TRUSTED && !to->trusted)) {
         return;
     }
@@ -204,7 +226,7 @@ static void put_forwarded_for(writer *to)
     const char *earlier = apr_table_get(to->r->headers_in, "X-Forwarded-For");
 
     put(to, "X-Forwarded-For: ", 17);
-    if (earlier != NULL && earlier[0] != '\0') {
+    if (earlier != NULL && earlier[0] != '\0' && is_field_value(earlier)) {
         put(to, earlier, strlen(earlier));
         put(to, ", ", 2);
     }
@@ -220,25 +242,13 @@ static void put_port(writer *to)
 static apr_size_t room_for(const apr_array_header_t *fields, const char *target, const char *host, request_rec *r)
 {
     const apr_table_entry_t *entries = (const apr_table_entry_t *)fields->elts;
-    apr_size_t room = 512 + strlen(r->method) + strlen(target) + 2 * strlen(host) + strlen(r->useragent_ip);
+    apr_size_t room = 512 + strlen(r->method) + strlen(target) + 2 * strlen(host) + 2 * strlen(r->useragent_ip);
     int i;
 
     for (i = 0; i < fields->nelts; i++) {
         room += strlen(entries[i].key) + strlen(entries[i].val) + 4;
     }
     return room + (r->user == NULL ? 0 : strlen(r->user));
-}
-
-static int is_field_value(const char *text)
-{
-    const unsigned char *at;
-
-    for (at = (const unsigned char *)text; *at != '\0'; at++) {
-        if ((*at < 0x20 && *at != '\t') || *at == 0x7f) {
-            return 0;
-        }
-    }
-    return 1;
 }
 
 static void put_request_line(writer *to, const char *target)
@@ -270,6 +280,9 @@ void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head
         put_client_field(&to, entries[i].key, entries[i].val);
     }
     put_forwarded_for(&to);
+    if (to.has_address) {
+        put_field(&to, "X-Real-IP", r->useragent_ip);
+    }
     if (!to.has_proto) {
         put_field(&to, "X-Forwarded-Proto", tls ? "https" : "http");
     }

@@ -21,6 +21,40 @@ static const char *original_target(request_rec *r)
     return *rest == '/' ? rest : apr_pstrcat(r->pool, "/", rest, NULL);
 }
 
+/* Length of a character that means '.' to Apache, 0 for any other. */
+static apr_size_t dot_length(const char *at, apr_size_t left)
+{
+    if (left > 0 && at[0] == '.') {
+        return 1;
+    }
+    return left > 2 && at[0] == '%' && at[1] == '2' && (at[2] | 0x20) == 'e' ? 3 : 0;
+}
+
+/*
+ * "/admin/../open": Apache has decided by "/open", but routers of apps do not resolve dots and would take it for
+ * something below "/admin". Browsers never send this.
+ */
+static int has_dot_segment(const char *raw, apr_size_t length)
+{
+    apr_size_t at = 0;
+
+    while (at < length) {
+        apr_size_t dots = 0, step;
+
+        if (raw[at++] != '/') {
+            continue;
+        }
+        while (dots < 3 && (step = dot_length(raw + at, length - at)) > 0) {
+            at += step;
+            dots++;
+        }
+        if (dots > 0 && dots < 3 && (at == length || raw[at] == '/')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Does Apache's own reading of these bytes give the path that it decided by? */
 static int means(request_rec *r, const char *raw, apr_size_t length)
 {
@@ -35,6 +69,9 @@ static int means(request_rec *r, const char *raw, apr_size_t length)
     }
     if (dir->allow_encoded_slashes && !dir->decode_encoded_slashes) {
         unescape |= AP_UNESCAPE_URL_KEEP_SLASHES;
+    }
+    if (has_dot_segment(raw, length)) {
+        return 0;
     }
     path = apr_pstrmemdup(r->pool, raw, length);
     if (!ap_normalize_path(path, flags) || ap_unescape_url_ex(path, unescape) != OK) {
@@ -119,12 +156,13 @@ const char *psg_request_target(request_rec *r, int keep_original)
     const char *query = r->args;
     char *path;
 
-    if (keep_original || (means(r, raw, path_length) && same_query(raw + path_length, query))) {
+    if (keep_original ? !has_dot_segment(raw, path_length)
+                      : means(r, raw, path_length) && same_query(raw + path_length, query)) {
         const char *fragment = strchr(raw, '#');
         return safe_query(r->pool, fragment == NULL ? raw : apr_pstrmemdup(r->pool, raw, (apr_size_t)(fragment - raw)));
     }
     if (means(r, raw, path_length)) {
-        path = apr_pstrmemdup(r->pool, raw, path_length);
+        path = (char *)safe_query(r->pool, apr_pstrmemdup(r->pool, raw, path_length));
     }
     else {
         path = escape(r->pool, r->uri, 0);
