@@ -1,7 +1,8 @@
 /**
- * Reads the payload of REQUEST and HELLO. It checks lengths and the combination of flags; what the settings block
- * and the header block say is for config and the app.
+ * Reads the payload of REQUEST and HELLO. It checks lengths, the combination of flags and the shape of the header
+ * block; what the settings block and the header block say is for config and the app.
  */
+import { checkHeaderBlock } from './header-block.js';
 import { HELLO_MAGIC, REQUEST_FIXED, REQUEST_FLAG, WireError } from './frames.js';
 
 /** A request as the shim announced it. The two blocks are views with the life of the frame's payload. */
@@ -26,8 +27,6 @@ export interface HelloFrame {
   readonly secret: Buffer;
 }
 
-const CR = 0x0d;
-const LF = 0x0a;
 /** Lengths beyond this cannot be counted exactly in a number. */
 const MAX_HIGH_OF_LENGTH = 0x1fffff;
 
@@ -48,11 +47,8 @@ export function decodeRequest(flags: number, payload: Buffer): RequestFrame {
   if ((flags & REQUEST_FLAG.NO_BODY) !== 0 && contentLength !== 0) {
     throw new WireError('NO_BODY with a content length');
   }
-  const end = payload.length;
-  if (blockLength < 4 || payload[end - 2] !== CR || payload[end - 1] !== LF || payload[end - 3] === LF) {
-    throw new WireError('header block does not end with one complete line');
-  }
   const blockStart = REQUEST_FIXED + settingsLength;
+  checkHeaderBlock(payload, blockStart, (flags & REQUEST_FLAG.UPGRADE) !== 0);
   return {
     flags,
     idHigh: payload.readUInt32BE(0),
