@@ -16,6 +16,8 @@
 #define BODY_SLICE_MS 10
 /* mod_reqtimeout counts only when it is called, and a stopping child closes the client's socket behind our back. */
 #define LONGEST_SLICE_MS 1000
+/* Most answers come before anybody has to know whether the client still waits. */
+#define FIRST_WAIT_MS 250
 #define TRIES 3
 
 static int unavailable(request_rec *r)
@@ -161,7 +163,7 @@ static enum psg_outcome read_core(psg_exchange *exchange)
 static enum psg_outcome pump_once(psg_exchange *exchange)
 {
     struct pollfd set[2];
-    int slice, ready;
+    int slice, ready, first;
 
     if (!exchange->body_ended || psg_upload_pending(exchange)) {
         enum psg_outcome outcome = psg_upload_pump(exchange);
@@ -174,7 +176,9 @@ static enum psg_outcome pump_once(psg_exchange *exchange)
         return gave_up(exchange);
     }
     poll_set(exchange, set);
-    ready = poll(set, exchange->client_fd < 0 ? 1 : 2, slice);
+    first = exchange->body_ended && !exchange->core_is_slow;
+    ready = poll(set, first || exchange->client_fd < 0 ? 1 : 2, first && slice > FIRST_WAIT_MS ? FIRST_WAIT_MS : slice);
+    exchange->core_is_slow = ready == 0;
     if (ready < 0 && errno != EINTR) {
         return core_closed(exchange);
     }

@@ -42,6 +42,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 
     psg_connect_child_init(pchild);
     psg_settings_child_init();
+    psg_request_child_init();
     if (runtime != NULL && runtime->control_fd >= 0 && runtime->apache_pid != getpid()) {
         close(runtime->control_fd);
         runtime->control_fd = -1;

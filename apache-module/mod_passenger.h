@@ -260,6 +260,7 @@ typedef struct {
     apr_size_t frame_needs;    /* bytes that the frame at the head of the buffer needs */
     int seen_frame;
     int head_passed;
+    int core_is_slow;          /* the last wait brought nothing */
     int ended;                 /* END was seen */
     int status;
     apr_bucket_brigade *out;
@@ -271,6 +272,7 @@ int psg_handler(request_rec *r);
 int psg_handler_first(request_rec *r);
 
 apr_time_t psg_now(void);      /* monotonic microseconds */
+void psg_request_child_init(void);
 /* request_send.c: takes a connection and writes REQUEST; 0: there is no core (logged). */
 int psg_request_send(psg_exchange *exchange, int only_fresh);
 /* Writes all of it, waiting at most until `deadline` (psg_now); 0 when that failed, with errno. Changes `vectors`. */

@@ -12,6 +12,13 @@
 #define TRIES 3
 
 static volatile apr_uint32_t exchange_counter;
+static apr_uint64_t exchange_id_base;
+
+/* getpid is a system call, and the child stays the same. */
+void psg_request_child_init(void)
+{
+    exchange_id_base = (apr_uint64_t)getpid() << 32;
+}
 
 /* A connection that knows the settings block, or may still learn it. */
 static psg_connection *take_connection(psg_exchange *exchange, int only_fresh)
@@ -33,7 +40,7 @@ static int write_request(psg_exchange *exchange, psg_connection *core)
     unsigned char hello[PSG_HELLO_SIZE], prefix[PSG_REQUEST_PREFIX_SIZE];
     int cached = psg_connection_knows(core, exchange->settings.hash);
     psg_request_facts facts = {
-        .exchange_id = ((apr_uint64_t)getpid() << 32) | apr_atomic_inc32(&exchange_counter),
+        .exchange_id = exchange_id_base | apr_atomic_inc32(&exchange_counter),
         .settings_hash = exchange->settings.hash,
         .content_length = exchange->head.content_length,
         .silence_timeout_ms = (uint32_t)apr_time_as_msec(exchange->r->server->timeout),

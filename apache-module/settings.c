@@ -10,6 +10,9 @@ typedef struct {
     apr_table_t *unset;
 } env_dir_config;
 
+/* Larger blocks are hashed each time. */
+#define LAST_BLOCK_SIZE 1024
+
 static module *env_module;
 
 void psg_settings_child_init(void)
@@ -119,6 +122,26 @@ static apr_size_t room_for(request_rec *r, const psg_app *app, const apr_array_h
     return room;
 }
 
+/* A thread mostly serves one site: to compare with the block before is ten times faster than to hash. */
+static apr_uint64_t hash_of(const unsigned char *bytes, apr_size_t length)
+{
+    static __thread struct {
+        apr_size_t length;
+        apr_uint64_t hash;
+        unsigned char bytes[LAST_BLOCK_SIZE];
+    } last;
+
+    if (length > sizeof last.bytes) {
+        return psg_fnv1a(bytes, length);
+    }
+    if (length != last.length || memcmp(bytes, last.bytes, length) != 0) {
+        last.length = length;
+        last.hash = psg_fnv1a(bytes, length);
+        memcpy(last.bytes, bytes, length);
+    }
+    return last.hash;
+}
+
 void psg_settings_block(request_rec *r, const psg_app *app, psg_block *block)
 {
     const apr_table_t *vars = env_of(r->per_dir_config);
@@ -145,5 +168,5 @@ void psg_settings_block(request_rec *r, const psg_app *app, psg_block *block)
     at = put_text(at, PSG_SETTING_SERVER_NAME, r->server->server_hostname);
     block->bytes = start;
     block->length = (apr_size_t)(at - start);
-    block->hash = psg_fnv1a(start, block->length);
+    block->hash = hash_of(start, block->length);
 }
