@@ -16,7 +16,7 @@ import { DIRECTIVE_TABLE_HASH } from './config/table-hash.js';
 import { Gateway } from './gateway/gateway.js';
 import { Listener } from './gateway/listener.js';
 import { createCoreLifecycle } from './instance/lifecycle.js';
-import { peerCredentials, setDumpable } from './native.js';
+import { peerCredentials, peerLeft, setDumpable } from './native.js';
 import type { AppGroup } from './pool/app-group.js';
 import { Pool } from './pool/pool.js';
 import { AppRegistry } from './routing/app-registry.js';
@@ -122,6 +122,7 @@ class Core {
       gateway,
       admission,
       peerUid: (fd) => peerCredentials(fd).uid,
+      peerLeft,
       allowedUids,
       clock,
     });

@@ -130,6 +130,7 @@ interface Addon {
   ): Receiver;
   sendRecord(fd: number, bytes: Buffer, fds: readonly number[]): boolean;
   peerCredentials(fd: number): PeerCredentials;
+  peerLeft(fd: number): boolean;
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
   lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
   groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
@@ -270,6 +271,11 @@ export function receiveRecords(
  */
 export function sendRecord(fd: number, bytes: Buffer, fds: readonly number[] = []): boolean {
   return addon().sendRecord(fd, bytes, fds);
+}
+
+/** Whether the other end of a connected socket has closed, or will send no more; looks past unread bytes (poll). */
+export function peerLeft(fd: number): boolean {
+  return addon().peerLeft(fd);
 }
 
 export function peerCredentials(fd: number): PeerCredentials {

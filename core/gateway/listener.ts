@@ -16,6 +16,8 @@ export interface ListenerOptions {
   readonly admission: Admission;
   /** Effective uid of the process at the other end of a connected socket. */
   readonly peerUid: (fd: number) => number;
+  /** Whether the other end of a connected socket has closed, told without reading. */
+  readonly peerLeft: (fd: number) => boolean;
   /** Who may connect: Apache's user, and root. */
   readonly allowedUids: ReadonlySet<number>;
   readonly clock: Clock;
@@ -83,10 +85,13 @@ export class Listener implements ConnectionOwner {
 
   /** Looks after everything that waits; run by the timer. */
   sweep(): void {
-    const { gateway, clock } = this.options;
+    const { gateway, clock, peerLeft } = this.options;
     const now = clock.now();
     gateway.now = now;
-    for (const connection of this.#connections) connection.tick(now);
+    for (const connection of this.#connections) {
+      if (connection.paused && peerLeft(connection.descriptor)) connection.close();
+      else connection.tick(now);
+    }
     gateway.upstreams.sweep(now);
   }
 

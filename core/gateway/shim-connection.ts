@@ -18,6 +18,7 @@ import {
   WireError,
 } from '../wire/frames.js';
 import { decodeHello, decodeRequest, settingsHashHalves, type RequestFrame } from '../wire/request-frame.js';
+import { descriptorOf } from './accepted-socket.js';
 import { Exchange } from './exchange.js';
 import type { Gateway } from './gateway.js';
 import type { CheckoutOptions } from './session-source.js';
@@ -85,6 +86,15 @@ export class ShimConnection implements FrameSink, ShimLink {
 
   get idle(): boolean {
     return this.#exchange === undefined;
+  }
+
+  /** While we do not read (the app is slower than the client), reading does not tell that the peer has left. */
+  get paused(): boolean {
+    return this.#paused && !this.#closed;
+  }
+
+  get descriptor(): number {
+    return this.#socket === undefined ? -1 : descriptorOf(this.#socket);
   }
 
   bytes(bytes: Buffer, count: number): void {

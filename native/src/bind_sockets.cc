@@ -1,5 +1,6 @@
 // JavaScript's view of sockets.h and of descriptors.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -81,6 +82,13 @@ Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// Seen without reading: what was sent before the end may still be on its way to us.
+Napi::Value peer_left(const Napi::CallbackInfo& info) {
+  pollfd socket = {number(info[0]), POLLRDHUP, 0};
+  const bool left = poll(&socket, 1, 0) > 0 && (socket.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+  return Napi::Boolean::New(info.Env(), left);
+}
+
 }  // namespace
 
 void bind_sockets(Napi::Env env, Napi::Object exports) {
@@ -92,6 +100,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicateTo", Napi::Function::New(env, duplicate_to));
   exports.Set("sendRecord", Napi::Function::New(env, send_one));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
+  exports.Set("peerLeft", Napi::Function::New(env, peer_left));
 }
 
 }  // namespace passenger

@@ -36,6 +36,7 @@ const listener = new Listener({
   gateway,
   admission: { secret: Buffer.alloc(32, 7), tableHash: '0011223344556677' },
   peerUid: () => 0,
+  peerLeft: () => false,
   allowedUids: new Set([0]),
   clock: systemClock,
 });

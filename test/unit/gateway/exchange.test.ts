@@ -339,6 +339,23 @@ test('an upgrade becomes a tunnel whose directions end one by one', async (t) =>
   assert.strictEqual((await client.request()).body, 'hello');
 });
 
+test('a module that leaves while the app does not read the upload ends the exchange all the same', async (t) => {
+  const fixture = await Fixture.start(t);
+  await fixture.app((socket) => socket.pause());
+  const client = fixture.client();
+  const answer = client.send({ method: 'POST', bodyFollows: true, settings: { bufferUpload: false } });
+  const piece = 'x'.repeat(65_536);
+  await eventually(5000, 'the upload is held back', () => {
+    client.body(piece);
+    return client.socket.writableLength > 4 * piece.length;
+  });
+  // Later frames of ours would hit the closed socket; there are none until the app answers.
+  await eventually(2000, 'the exchange is announced', () => answer.accepted === 1);
+  assert.strictEqual(fixture.source.open, 1);
+  client.socket.destroy();
+  await eventually(2000, 'the session is given back', () => fixture.source.open === 0);
+});
+
 test('strangers are refused: other uid, wrong secret, version or table, or no greeting', async (t) => {
   const clock = new FakeClock();
   const fixture = await Fixture.start(t, clock);

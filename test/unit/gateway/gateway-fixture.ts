@@ -20,6 +20,7 @@ import type {
   Ticket,
   Waiter,
 } from '../../../core/gateway/session-source.js';
+import { peerLeft } from '../../../core/native.js';
 import { SECRET, ShimClient, TABLE_HASH } from './shim-client.js';
 
 /** Hands out sessions at once, or keeps waiters until the test serves them. */
@@ -113,6 +114,7 @@ export class Fixture {
       gateway: this.gateway,
       admission: { secret: SECRET, tableHash: TABLE_HASH },
       peerUid: () => this.peerUid,
+      peerLeft,
       allowedUids: new Set([0]),
       clock,
     });
