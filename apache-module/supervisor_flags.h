@@ -6,7 +6,6 @@
 #define PSG_SUPERVISOR_FLAGS_H
 
 #define PSG_SUPERVISOR_FLAGS \
-    "--jitless", "--no-expose-wasm", "--max-semi-space-size=1", "--v8-pool-size=0", \
-    "--disallow-code-generation-from-strings", "--no-deprecation",
+    "--max-semi-space-size=1", "--v8-pool-size=0", "--disallow-code-generation-from-strings", "--no-deprecation",
 
 #endif
