@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "72ce1eb3d95d5092"
+#define PSG_TABLE_HASH "1eaba0bfb5ad5623"
 #define PSG_DIRECTIVE_COUNT 116
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -17,7 +17,7 @@
   ROW(6, "PassengerMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of app processes over all apps") \
   ROW(7, "PassengerPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds after which an idle process above PassengerMinInstances is stopped, 0 = never") \
   ROW(8, "PassengerMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of any one app, 0 = PassengerMaxPoolSize alone") \
-  ROW(9, "PassengerResponseBufferHighWatermark", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "How many bytes of an unread response are kept before the app is throttled") \
+  ROW(9, "PassengerResponseBufferHighWatermark", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "How many bytes of one unread response are kept in a file before the app has to wait") \
   ROW(10, "PassengerDataBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory for large request and response bodies") \
   ROW(11, "PassengerInstanceRegistryDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Parent of the runtime directory, in which the commands look for running instances") \
   ROW(12, "PassengerStatThrottleRate", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "File checks (startup file, restart.txt) happen at most once in this many seconds, 0 = each request") \
@@ -66,8 +66,8 @@
   ROW(55, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
   ROW(56, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Name of the cookie of PassengerStickySessions") \
   ROW(57, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
-  ROW(58, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Seconds a request may take before its process is killed, 0 = no limit") \
-  ROW(59, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
+  ROW(58, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
+  ROW(59, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
   ROW(60, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \
   ROW(61, "PassengerDumpConfigManifest", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
   ROW(62, "PassengerFileDescriptorLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \

@@ -3,9 +3,8 @@
  * no name any more, so that nothing is left over however the process ends. Reports instead of throwing; owns its
  * descriptor until `dispose`.
  */
-import { randomBytes } from 'node:crypto';
-import { close, open, read, unlink, writev } from 'node:fs';
-import { join } from 'node:path';
+import { close, read, writev } from 'node:fs';
+import { openNameless, remainder } from './nameless-file.js';
 
 /** Passenger's value. */
 export const MEMORY_LIMIT = 131_072;
@@ -95,16 +94,10 @@ export class BodyBuffer {
   }
 
   #open(): void {
-    const path = join(this.directory, `passenger.body.${randomBytes(12).toString('hex')}`);
-    // 'wx+': fails on anything that exists, also on a symbolic link.
-    open(path, 'wx+', 0o600, (error, fd) => {
-      if (error !== null) return this.#settle(error);
+    openNameless(this.directory, (error, fd) => {
       this.#fd = fd;
-      unlink(path, (unlinkError) => {
-        if (unlinkError !== null) this.#settle(unlinkError);
-        else if (this.#disposed) this.#settle(null);
-        else this.#write();
-      });
+      if (error !== null || this.#disposed) this.#settle(error);
+      else this.#write();
     });
   }
 
@@ -129,15 +122,4 @@ export class BodyBuffer {
     else if (error !== null) this.owner.bodyFailed(error);
     else if (this.#finished) this.owner.bodyStored();
   }
-}
-
-/** What a short write left over. */
-function remainder(chunks: readonly Buffer[], written: number): Buffer[] {
-  const left: Buffer[] = [];
-  let skip = written;
-  for (const chunk of chunks) {
-    if (skip < chunk.length) left.push(chunk.subarray(skip));
-    skip = Math.max(0, skip - chunk.length);
-  }
-  return left;
 }

@@ -3,7 +3,7 @@
  * buffered body of the request, and gives each back exactly once, whatever happens. The shim connection calls it
  * with frames, the pool with a session, the upstream connection with bytes, and the listener's sweep with the time.
  *
- *   receiving -> waiting -> sending -> responding -> done
+ *   receiving -> waiting -> sending -> responding -> (flushing ->) done
  *                                   -> tunneling -> done          any state that is not final -> aborted
  *
  * No timer, promise or closure is made here for a request without a large body.
@@ -26,14 +26,16 @@ import { Tunnel } from './tunnel.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream.js';
 
 export type ExchangeState =
-  'receiving' | 'waiting' | 'sending' | 'responding' | 'tunneling' | 'done' | 'aborted';
+  'receiving' | 'waiting' | 'sending' | 'responding' | 'flushing' | 'tunneling' | 'done' | 'aborted';
 
 const MOVES: Readonly<Record<ExchangeState, readonly ExchangeState[]>> = {
   receiving: ['waiting', 'done', 'aborted'],
   waiting: ['sending', 'done', 'aborted'],
   // Back to waiting: the process did not take the connection, another one may.
   sending: ['responding', 'tunneling', 'waiting', 'done', 'aborted'],
-  responding: ['done', 'aborted'],
+  responding: ['flushing', 'done', 'aborted'],
+  // The app has done its part and is free; the client has not taken everything yet.
+  flushing: ['done', 'aborted'],
   tunneling: ['done', 'aborted'],
   done: [],
   aborted: [],
@@ -42,12 +44,15 @@ const MOVES: Readonly<Record<ExchangeState, readonly ExchangeState[]>> = {
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
 const MAX_CONNECT_ATTEMPTS = 4;
+const OUR_SHORTAGE: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
 export class Exchange implements Waiter, UpstreamUser {
   #state: ExchangeState = 'receiving';
   readonly #startedAt: number;
   #lastActivity: number;
   #accepted = false;
+  /** When an app got the request; -1 = not yet. */
+  #sentAt = -1;
   readonly #request: RequestLeg;
   readonly #response: ResponseLeg;
   #session: GatewaySession | undefined;
@@ -97,14 +102,14 @@ export class Exchange implements Waiter, UpstreamUser {
   // ---- from the shim
 
   body(bytes: Buffer): void {
-    if (this.over) return;
+    if (this.over || this.#state === 'flushing') return;
     this.#lastActivity = this.gateway.now;
     if (this.#tunnel !== undefined) this.#tunnel.fromClient(bytes);
     else this.#request.body(bytes, this.#sendingTo());
   }
 
   bodyEnd(): void {
-    if (this.over) return;
+    if (this.over || this.#state === 'flushing') return;
     this.#lastActivity = this.gateway.now;
     if (this.#tunnel !== undefined) {
       this.#tunnel.clientEnded();
@@ -116,6 +121,7 @@ export class Exchange implements Waiter, UpstreamUser {
   cancel(reason: number): void {
     if (this.over) return;
     this.#transition('aborted', 'canceled');
+    this.#response.dispose();
     this.#giveBack('canceled');
     if (this.gateway.log.enabled('debug')) {
       this.gateway.log.debug('exchange canceled', { request: this.requestId, reason });
@@ -128,7 +134,8 @@ export class Exchange implements Waiter, UpstreamUser {
   /** What was written to the shim has reached the socket. */
   shimDrained(): void {
     this.#lastActivity = this.gateway.now;
-    this.#upstream?.resume();
+    if (this.#tunnel === undefined) this.#response.drained();
+    else this.#upstream?.resume();
   }
 
   // ---- from the body buffer
@@ -235,18 +242,42 @@ export class Exchange implements Waiter, UpstreamUser {
     this.#transition('responding', 'head');
   }
 
+  get bufferDirectory(): string {
+    return this.gateway.dataBufferDir;
+  }
+
+  get bufferLimit(): number {
+    return this.gateway.responseBufferLimit;
+  }
+
   /** Called before the last bytes are written, so that the app's slot is free at the earliest moment. */
-  responseComplete(inStep: boolean, keepAliveSeconds: number): void {
+  responseComplete(inStep: boolean, keepAliveSeconds: number, kept: boolean): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     if (upstream !== undefined) {
       upstream.keepAliveSeconds = keepAliveSeconds;
-      if (inStep && this.#request.sent) upstream.release(this.gateway.now);
+      if (inStep && this.#request.sent && !upstream.refused) upstream.release(this.gateway.now);
       else upstream.destroy();
     }
-    this.#transition('done', 'complete');
-    this.gateway.counters.completed += 1;
+    if (kept) this.#transition('flushing', 'received');
+    else this.#complete();
     this.#giveBack('ok');
+  }
+
+  responseDelivered(): void {
+    this.#complete();
+  }
+
+  responseRoom(): void {
+    this.#upstream?.resume();
+  }
+
+  responseUnkept(error: NodeJS.ErrnoException): void {
+    this.#report('PSG4014', { error: error.code ?? error.message, directory: this.gateway.dataBufferDir });
+  }
+
+  responseLost(error: NodeJS.ErrnoException): void {
+    this.#fail('PSG4015', { error: error.code ?? error.message });
   }
 
   /** The app has switched protocols; the bytes from `start` on are the tunnel's. */
@@ -263,7 +294,8 @@ export class Exchange implements Waiter, UpstreamUser {
   // ---- from the sweep
 
   tick(now: number): void {
-    if (this.over || this.#state === 'tunneling') return;
+    // Who waits for the client alone is Apache's business.
+    if (this.over || this.#state === 'tunneling' || this.#state === 'flushing') return;
     if (!this.#accepted && !this.#response.headSent && now - this.#startedAt >= ACCEPTED_AFTER_MS) {
       this.#accepted = true;
       this.link.write(ACCEPTED_FRAME);
@@ -272,11 +304,15 @@ export class Exchange implements Waiter, UpstreamUser {
       this.#retryAt = 0;
       this.#askPool();
     }
-    const limit = this.frame.silenceMs;
     // Waiting for the pool has limits of its own there.
-    if (limit === 0 || this.#state === 'waiting') return;
+    if (this.#state === 'waiting') return;
+    const upstream = this.#upstream;
+    if (upstream !== undefined) this.#response.lookAtReader(upstream);
+    if (this.#tookTooLong(now)) return;
+    const limit = this.frame.silenceMs;
+    if (limit === 0) return;
     const silent = now - this.#lastActivity;
-    if (this.link.backlogged) this.#lastActivity = now;
+    if (upstream?.paused === true) this.#lastActivity = now;
     else if (this.#appIsDue()) this.#checkApp(silent, limit);
     else if (silent > 2 * limit) this.#fail('PSG4010', {});
   }
@@ -285,6 +321,15 @@ export class Exchange implements Waiter, UpstreamUser {
   #appIsDue(): boolean {
     if (this.#state === 'receiving') return false;
     return this.#request.sent || this.#upstream?.backlogged === true || this.#response.headSent;
+  }
+
+  /** PassengerMaxRequestTime. */
+  #tookTooLong(now: number): boolean {
+    const seconds = this.config.request.maxRequestTime;
+    if (seconds === 0 || this.#sentAt < 0 || now - this.#sentAt <= seconds * 1000) return false;
+    if (this.#response.headSent) this.#fail('PSG4013', { seconds });
+    else this.#fail('PSG4012', { seconds });
+    return true;
   }
 
   #checkApp(silent: number, limit: number): void {
@@ -301,14 +346,14 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   #askPool(): void {
-    const { maxRequestQueueTime } = this.config.request;
+    const queueSeconds = this.config.request.maxRequestQueueTime;
     const stickyId = this.#stickyId;
     let { options } = this;
-    if (stickyId !== undefined || maxRequestQueueTime > 0) {
+    if (stickyId !== undefined || queueSeconds > 0) {
       options = {
         ...options,
         ...(stickyId === undefined ? {} : { stickyId }),
-        ...(maxRequestQueueTime === 0 ? {} : { maxQueueTimeMs: maxRequestQueueTime * 1000 }),
+        ...(queueSeconds === 0 ? {} : { maxQueueTimeMs: queueSeconds * 1000 }),
       };
     }
     const result = this.gateway.source.checkout(this.config.app, this, options);
@@ -326,6 +371,7 @@ export class Exchange implements Waiter, UpstreamUser {
     this.#upstream = upstream;
     upstream.user = this;
     this.#lastActivity = this.gateway.now;
+    if (this.#sentAt < 0) this.#sentAt = this.gateway.now;
     if (this.#state === 'waiting') this.#transition('sending', 'session');
     this.#request.send(upstream);
   }
@@ -365,7 +411,8 @@ export class Exchange implements Waiter, UpstreamUser {
     const session = this.#session;
     if (session === undefined) return;
     this.#session = undefined;
-    this.gateway.source.reportConnectFailure(session);
+    // Where we have no descriptors left ourselves, the process is not to blame.
+    if (!OUR_SHORTAGE.has(error)) this.gateway.source.reportConnectFailure(session);
     session.close('app-failed');
     this.#connectAttempts += 1;
     if (this.#connectAttempts >= MAX_CONNECT_ATTEMPTS || !this.#request.repeatable) {
@@ -394,9 +441,19 @@ export class Exchange implements Waiter, UpstreamUser {
 
   /** A failure that this exchange has found itself: into the log, and to the client. */
   #fail(code: ErrorCode, fields: Fields): void {
-    const { groupName } = this.config.app;
-    this.gateway.log.report(code, { ...fields, app: groupName, request: this.requestId });
+    this.#report(code, fields);
     this.#answer(code, fields);
+  }
+
+  /** Many requests of an app may fail alike: each app has its own pace. */
+  #report(code: ErrorCode, fields: Fields): void {
+    const app = this.config.app.groupName;
+    this.gateway.failures.report(code, { ...fields, app, request: this.requestId }, app);
+  }
+
+  #complete(): void {
+    this.#transition('done', 'complete');
+    this.gateway.counters.completed += 1;
   }
 
   /** Ends the exchange with an error page or, when the head is out, with ABORT. */
@@ -406,6 +463,7 @@ export class Exchange implements Waiter, UpstreamUser {
     if (this.#response.headSent) {
       this.#transition('aborted', code);
       this.gateway.counters.aborted += 1;
+      this.#response.dispose();
       this.#giveBack('app-failed');
       this.link.write(encodeRefusal(FRAME.ABORT, status, code));
     } else {

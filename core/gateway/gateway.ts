@@ -4,12 +4,14 @@
  */
 import { tmpdir } from 'node:os';
 import type { Log } from '../base/log.js';
+import { PacedLog } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
 import type { SessionSource, StickyRoutes } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
 
 export interface GatewaySettings {
   readonly dataBufferDir: string;
+  readonly responseBufferHighWatermark: number;
   readonly showVersionInHeader: boolean;
 }
 
@@ -40,18 +42,23 @@ export class Gateway {
   readonly source: SessionSource;
   readonly settings: { get(block: Buffer): RequestConfig };
   readonly log: Log;
+  /** For what may happen to many requests of an app at once. */
+  readonly failures: PacedLog;
   readonly sticky: StickyRoutes | undefined;
   /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
   now = 0;
   /** Value of X-Powered-By. */
   poweredBy = '';
   dataBufferDir = '';
+  /** Bytes of one answer that may wait for a slow client in a file. */
+  responseBufferLimit = 0;
   readonly #version: string;
 
   constructor(parts: GatewayParts, settings: GatewaySettings) {
     this.source = parts.source;
     this.settings = parts.settings;
     this.log = parts.log;
+    this.failures = new PacedLog(parts.log, { now: () => this.now });
     this.sticky = parts.sticky;
     this.#version = parts.version;
     this.reload(settings);
@@ -60,5 +67,6 @@ export class Gateway {
   reload(settings: GatewaySettings): void {
     this.poweredBy = settings.showVersionInHeader ? `Passenger TS ${this.#version}` : 'Passenger TS';
     this.dataBufferDir = settings.dataBufferDir === '' ? tmpdir() : settings.dataBufferDir;
+    this.responseBufferLimit = settings.responseBufferHighWatermark;
   }
 }

@@ -3,8 +3,10 @@
  * and keeps the one timer of the gateway: a sweep each 250 ms that looks after everything that waits.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { readFileSync } from 'node:fs';
 import { deferred } from '../base/deferred.js';
 import type { Clock, ClockTimer } from '../base/clock.js';
+import { PacedLog } from '../base/paced-log.js';
 import { descriptorOf, takeOver } from './accepted-socket.js';
 import type { Gateway } from './gateway.js';
 import { ShimConnection, type Admission, type ConnectionOwner } from './shim-connection.js';
@@ -22,9 +24,24 @@ export interface ListenerOptions {
   readonly allowedUids: ReadonlySet<number>;
   readonly clock: Clock;
   readonly maxConnections?: number;
+  /** Descriptors that the process may have; by default what the system says. */
+  readonly maxDescriptors?: number;
 }
 
 const DEFAULT_MAX_CONNECTIONS = 8_192;
+const SHORTAGE_PACE_MS = 60_000;
+/** Descriptors kept free for connections to apps, buffer files and the log. */
+const RESERVE = 64;
+
+/** How many descriptors this process may have. Node raises its soft limit to the hard one at its start. */
+function descriptorLimit(): number {
+  try {
+    const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+    return line === null ? Infinity : Number(line[1]);
+  } catch {
+    return Infinity;
+  }
+}
 
 export class Listener implements ConnectionOwner {
   admission: Admission;
@@ -34,9 +51,13 @@ export class Listener implements ConnectionOwner {
   #timer: ClockTimer | undefined;
   readonly #sweepSoon: () => void;
   readonly #stopped = deferred<void>();
+  readonly #shortages: PacedLog;
+  readonly #highestDescriptor: number;
 
   constructor(private readonly options: ListenerOptions) {
     this.admission = options.admission;
+    this.#shortages = new PacedLog(options.gateway.log, options.clock, SHORTAGE_PACE_MS);
+    this.#highestDescriptor = (options.maxDescriptors ?? descriptorLimit()) - RESERVE;
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
     this.#sweepSoon = () => {
       this.sweep();
@@ -55,8 +76,8 @@ export class Listener implements ConnectionOwner {
     this.#server.once('error', done.reject);
     this.#server.listen({ ...where }, () => {
       this.#server.removeListener('error', done.reject);
-      // Errors of accept (no descriptors left) must not end the core; the backlog keeps the connections.
-      this.#server.on('error', () => undefined);
+      // Errors of accept must not end the core; the backlog keeps the connections.
+      this.#server.on('error', (error: NodeJS.ErrnoException) => this.#short(error.code ?? error.message));
       done.resolve();
     });
     this.#arm();
@@ -93,6 +114,8 @@ export class Listener implements ConnectionOwner {
       else connection.tick(now);
     }
     gateway.upstreams.sweep(now);
+    gateway.failures.sweep();
+    this.#shortages.sweep();
   }
 
   connectionClosed(connection: ShimConnection): void {
@@ -113,6 +136,14 @@ export class Listener implements ConnectionOwner {
     this.#stopped.resolve();
   }
 
+  /**
+   * Connections that cannot be taken. libuv itself closes what waits when the last descriptor is gone, without a word to
+   * us, so we stop short of that: the lowest free number is what a new descriptor gets.
+   */
+  #short(error: string): void {
+    this.#shortages.report('PSG3008', { error, connections: this.#connections.size });
+  }
+
   #accept(accepted: Socket): void {
     const { gateway, allowedUids, peerUid, maxConnections = DEFAULT_MAX_CONNECTIONS } = this.options;
     const uid = uidOf(accepted, peerUid);
@@ -123,6 +154,11 @@ export class Listener implements ConnectionOwner {
     }
     if (this.#connections.size >= maxConnections) {
       gateway.log.report('PSG3007', { connections: this.#connections.size });
+      accepted.destroy();
+      return;
+    }
+    if (descriptorOf(accepted) >= this.#highestDescriptor) {
+      this.#short('EMFILE');
       accepted.destroy();
       return;
     }

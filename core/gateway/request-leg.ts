@@ -107,6 +107,7 @@ export class RequestLeg implements BodyBufferOwner {
   /** Writes the head, and of the body what is there, in one write where it is small. */
   send(to: UpstreamConnection): void {
     this.sent = false;
+    if (this.#buffer !== undefined || this.#streamed) to.expectBody();
     const memory = this.#buffer === undefined ? NOTHING : this.#buffer.memory;
     to.write(this.#headWith(memory ?? NOTHING));
     if (this.#streamed) {
@@ -193,6 +194,8 @@ export class RequestLeg implements BodyBufferOwner {
         this.sent = true;
         return;
       }
+      // The app takes no more; what it had to say is still to be read.
+      if (to.refused) return;
       to.write(bytes);
       if (to.backlogged) this.#parkedAt = position + bytes.length;
       else this.#pump(to, position + bytes.length);

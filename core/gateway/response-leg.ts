@@ -9,6 +9,7 @@ import { encodeHead, writeHeadFrame } from '../wire/head-frame.js';
 import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 import type { RawHead } from './response-parser.js';
+import { ResponseBuffer, type ResponseBufferOwner } from './response-buffer.js';
 import type { ShimLink } from './shim-link.js';
 import type { UpstreamConnection } from './upstream.js';
 
@@ -18,15 +19,38 @@ export interface ResponseLegOwner {
   readonly headMethod: boolean;
   readonly upgradeAsked: boolean;
   readonly stickyCookie: string | undefined;
+  /** Where what a slow client does not take goes, and how much of it; 0 = nothing is kept. */
+  readonly bufferDirectory: string;
+  readonly bufferLimit: number;
   responseBegins(): void;
-  responseComplete(inStep: boolean, keepAliveSeconds: number): void;
+  /** The app has done its part; with `kept` a part of the answer still waits for the client. */
+  responseComplete(inStep: boolean, keepAliveSeconds: number, kept: boolean): void;
+  /** The client has got what was kept, too. */
+  responseDelivered(): void;
+  /** The app may go on. */
+  responseRoom(): void;
+  responseUnkept(error: NodeJS.ErrnoException): void;
+  responseLost(error: NodeJS.ErrnoException): void;
   tunnelBegins(room: Buffer, start: number, end: number): void;
 }
 
 const MAX_INTERIM = 10;
+/**
+ * A reader that takes less than this from one sweep to the next is slow (32 MB/s). All others keep up with the app as it
+ * is, without a detour through a file.
+ */
+const SLOW_BYTES = 8_388_608;
 
-export class ResponseLeg implements HeadRules {
+export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   headSent = false;
+  /** Only for an answer whose reader is slow. */
+  #buffer: ResponseBuffer | undefined;
+  /** The disk did not take it: not again for this answer. */
+  #unkept = false;
+  /** The app has done its part, and the buffer has the rest. */
+  #received = false;
+  /** What the shim had taken at the sweep before; -1 when the app was not held back then. */
+  #takenBefore = -1;
   #interim = 0;
   #head: ResponseHead | undefined;
 
@@ -86,9 +110,61 @@ export class ResponseLeg implements HeadRules {
 
   /** The app has ended a body that lasts until the connection ends. */
   endOfInput(): void {
-    this.owner.responseComplete(false, 0);
+    if (this.#buffer !== undefined) {
+      this.#received = true;
+      this.owner.responseComplete(false, 0, true);
+      this.#pump();
+      return;
+    }
+    this.owner.responseComplete(false, 0, false);
     this.link.write(END_FRAME);
     this.link.coreEnded();
+  }
+
+  /** The shim has taken everything that was written to it. */
+  drained(): void {
+    if (this.#buffer === undefined) this.owner.responseRoom();
+    else this.#pump();
+  }
+
+  /** From the sweep: is the app held back for the sake of a slow reader, or only until somebody has taken breath? */
+  lookAtReader(upstream: UpstreamConnection): void {
+    if (this.#buffer !== undefined || !upstream.paused || this.#unkept) {
+      this.#takenBefore = -1;
+      return;
+    }
+    const { taken } = this.link;
+    const slow = this.#takenBefore >= 0 && taken - this.#takenBefore < SLOW_BYTES;
+    this.#takenBefore = taken;
+    const { bufferLimit, bufferDirectory } = this.owner;
+    if (!slow || bufferLimit === 0) return;
+    this.#buffer = new ResponseBuffer(bufferDirectory, bufferLimit, this);
+    upstream.resume();
+  }
+
+  /** The exchange is aborted: what the client has not got is dropped. */
+  dispose(): void {
+    this.#buffer?.dispose();
+    this.#buffer = undefined;
+  }
+
+  // ---- from the buffer
+
+  bufferReady(): void {
+    this.#pump();
+  }
+
+  bufferRoom(): void {
+    if (this.#buffer !== undefined) this.owner.responseRoom();
+  }
+
+  bufferUnwritable(error: NodeJS.ErrnoException): void {
+    this.#unkept = true;
+    this.owner.responseUnkept(error);
+  }
+
+  bufferUnreadable(error: NodeJS.ErrnoException): void {
+    this.owner.responseLost(error);
   }
 
   /** Relays an interim head; true when it was the beginning of a tunnel. */
@@ -117,17 +193,62 @@ export class ResponseLeg implements HeadRules {
       this.headSent = true;
       this.owner.responseBegins();
     }
+    if (this.#buffer !== undefined) {
+      this.#keep(this.#buffer, upstream, room, end);
+      return;
+    }
     const given = text === '' && upstream.mayGive(count);
     const bytes = given
       ? wrap(room, bodyStart, parser.bodyEnd, complete)
       : assemble(text, head?.framing === 'none', room, bodyStart, parser.bodyEnd, complete);
     if (given) upstream.give();
-    // Bytes behind the end of an answer can only be an attempt to answer the next request.
-    const inStep = head?.keepAlive === true && parser.next === end;
-    if (complete) this.owner.responseComplete(inStep, head?.keepAliveSeconds ?? 0);
+    if (complete) this.#complete(upstream, end, false);
     this.link.write(bytes);
     if (complete) this.link.coreEnded();
     else if (this.link.backlogged) upstream.pause();
+  }
+
+  #complete(upstream: UpstreamConnection, end: number, kept: boolean): void {
+    const head = this.#head;
+    // Bytes behind the end of an answer can only be an attempt to answer the next request.
+    const inStep = head?.keepAlive === true && upstream.parser.next === end;
+    this.owner.responseComplete(inStep, head?.keepAliveSeconds ?? 0, kept);
+  }
+
+  /** What one read brought, for a reader that is slow. */
+  #keep(buffer: ResponseBuffer, upstream: UpstreamConnection, room: Buffer, end: number): void {
+    const { complete, bodyStart, bodyEnd } = upstream.parser;
+    if (bodyEnd > bodyStart) {
+      const data = room.subarray(bodyStart, bodyEnd);
+      const given = upstream.mayGive(data.length);
+      if (given) upstream.give();
+      buffer.append(given ? data : Buffer.from(data));
+    }
+    if (complete) {
+      this.#received = true;
+      this.#complete(upstream, end, true);
+    } else if (buffer.full) upstream.pause();
+    this.#pump();
+  }
+
+  /** Moves on what was kept, as far as the shim takes it. */
+  #pump(): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    while (!this.link.backlogged) {
+      const frame = buffer.take();
+      if (frame === undefined) break;
+      this.link.write(frame);
+    }
+    if (!buffer.empty) return;
+    this.dispose();
+    if (!this.#received) {
+      this.owner.responseRoom();
+      return;
+    }
+    this.owner.responseDelivered();
+    this.link.write(END_FRAME);
+    this.link.coreEnded();
   }
 }
 

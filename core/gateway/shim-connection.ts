@@ -133,6 +133,11 @@ export class ShimConnection implements FrameSink, ShimLink {
     return !this.#closed && (this.#socket?.writableLength ?? 0) > BACKLOG;
   }
 
+  get taken(): number {
+    const socket = this.#socket;
+    return socket === undefined ? 0 : socket.bytesWritten - socket.writableLength;
+  }
+
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;

@@ -4,6 +4,8 @@ export interface ShimLink {
   write(bytes: Buffer): void;
   /** More is unwritten than should be: stop the source until `shimDrained`. */
   readonly backlogged: boolean;
+  /** Bytes that the shim has taken so far, of this exchange and those before. */
+  readonly taken: number;
   /** Stop reading what the shim sends; also CANCEL waits then. */
   pause(): void;
   resume(): void;

@@ -2,7 +2,7 @@
  * Kept-alive connections to app processes, by the place where the process listens. The connection used last is used
  * first; idle ones are bounded in number and age. What travels on a connection is its user's business.
  */
-import { connect, type Socket, type OnReadOpts } from 'node:net';
+import { Socket, type OnReadOpts } from 'node:net';
 import { ResponseParser } from './response-parser.js';
 import type { AppTarget } from './session-source.js';
 
@@ -42,6 +42,39 @@ function readPart(room: Buffer): Buffer {
 }
 const sharedPart = readPart(sharedRoom);
 
+/**
+ * An app may answer before it has read the whole request, and close. Writing on fails then, for which a Socket destroys
+ * itself, together with the answer that it has not read yet. Here the rest of the request is dropped instead and reading
+ * goes on; it ends by itself, because the other end has closed.
+ */
+class UpstreamSocket extends Socket {
+  /** Why the app takes no more bytes. */
+  refused = '';
+  /** Set for requests with a body; all others are one small write, which needs no care and gets no closure. */
+  careful = false;
+
+  override _write(chunk: unknown, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.refused !== '') done();
+    else super._write(chunk, encoding, this.careful ? this.#forgiving(done) : done);
+  }
+
+  override _writev(
+    chunks: { chunk: unknown; encoding: BufferEncoding }[],
+    done: (error?: Error | null) => void,
+  ): void {
+    if (this.refused !== '') done();
+    else super._writev?.(chunks, this.careful ? this.#forgiving(done) : done);
+  }
+
+  #forgiving(done: (error?: Error | null) => void): (error?: NodeJS.ErrnoException | null) => void {
+    return (error) => {
+      const late = error?.code === 'EPIPE' || error?.code === 'ECONNRESET';
+      if (late) this.refused = error.code ?? '';
+      done(late ? null : error);
+    };
+  }
+}
+
 /** All connections to one place. */
 interface Target {
   readonly idle: UpstreamConnection[];
@@ -59,7 +92,7 @@ export class UpstreamConnection {
   error = '';
   connected = false;
   readonly parser = new ResponseParser();
-  readonly #socket: Socket;
+  readonly #socket: UpstreamSocket;
   #room = sharedRoom;
   #part = sharedPart;
   #given = false;
@@ -79,8 +112,9 @@ export class UpstreamConnection {
         return true;
       },
     };
-    const options = { ...address, onread, allowHalfOpen: true, noDelay: true };
-    const socket = connect(options);
+    const options = { onread, allowHalfOpen: true, noDelay: true };
+    const socket = new UpstreamSocket(options);
+    socket.connect({ ...address });
     this.#socket = socket;
     socket.on('connect', () => {
       this.connected = true;
@@ -88,13 +122,27 @@ export class UpstreamConnection {
     });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
     socket.on('drain', () => this.user?.upstreamDrained());
-    socket.on('end', () => (this.user === undefined ? this.destroy() : this.user.upstreamEnd()));
+    socket.on('end', () => {
+      if (this.error === '') this.error = socket.refused;
+      if (this.user === undefined) this.destroy();
+      else this.user.upstreamEnd();
+    });
     socket.on('close', () => {
       const user = this.user;
       this.target.open -= 1;
       this.destroy();
       user?.upstreamClosed();
     });
+  }
+
+  /** The app has closed before it took the whole request. */
+  get refused(): boolean {
+    return this.#socket.refused !== '';
+  }
+
+  /** The request that is written now has a body, which the app may refuse to read. */
+  expectBody(): void {
+    this.#socket.careful = true;
   }
 
   get backlogged(): boolean {
@@ -144,6 +192,7 @@ export class UpstreamConnection {
     this.served += 1;
     this.idleSince = now;
     this.#bodyBytes = 0;
+    this.#socket.careful = false;
     this.parser.reset();
     this.resume();
     const { idle } = this.target;

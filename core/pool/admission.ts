@@ -9,7 +9,7 @@ import { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { AppProcess } from './app-process.js';
 import type { GroupLimits } from './limits.js';
-import { PacedLog } from './paced-log.js';
+import { PacedLog } from '../base/paced-log.js';
 import type { Hold } from './restart-watch.js';
 import type { Session } from './session.js';
 import type { Turn } from './turn.js';

@@ -21,7 +21,7 @@ import { Admission, type AdmissionHost } from './admission.js';
 import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
 import { Backoff } from './backoff.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
-import { PacedLog } from './paced-log.js';
+import { PacedLog } from '../base/paced-log.js';
 import {
   RestartWatch,
   type FileQuestions,

@@ -30,7 +30,7 @@ const log = new Log(
 );
 const gateway = new Gateway(
   { source, settings: { get: () => config }, log, version: '0.1.0' },
-  { dataBufferDir: '', showVersionInHeader: true },
+  { dataBufferDir: '', showVersionInHeader: true, responseBufferHighWatermark: 134_217_728 },
 );
 const listener = new Listener({
   gateway,

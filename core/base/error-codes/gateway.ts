@@ -101,4 +101,38 @@ export const GATEWAY_ERRORS = {
     outcome: "The app's connection for this request is closed.",
     action: 'None.',
   },
+  PSG4012: {
+    severity: 'error',
+    message: 'app took longer for its answer than PassengerMaxRequestTime',
+    status: 504,
+    safe: 'The application did not answer in time.',
+    cause: 'The app has not begun its answer in the time that one request may take.',
+    outcome: 'The request is answered with 504 and its connection to the app closed; the process goes on.',
+    action: 'Find out what the app waits for, or raise PassengerMaxRequestTime for this place.',
+  },
+  PSG4013: {
+    severity: 'error',
+    message: 'app did not complete its answer within PassengerMaxRequestTime',
+    status: 504,
+    cause: 'The app has sent a part of its answer in the time that one request may take.',
+    outcome:
+      "The client's connection is broken, so that it cannot take the part for the whole; the process goes on.",
+    action: 'Set PassengerMaxRequestTime to 0 for places with streams and large downloads.',
+  },
+  PSG4014: {
+    severity: 'warn',
+    message: 'answer for a slow client cannot be kept in a file',
+    cause:
+      "The file system of PassengerDataBufferDir is full, or Apache's user may not write there; the field `error` has the reason.",
+    outcome: 'The client gets its answer all the same, but the app has to wait for it.',
+    action: "Make room, or point PassengerDataBufferDir to a directory that Apache's user may write.",
+  },
+  PSG4015: {
+    severity: 'error',
+    message: 'answer kept for a slow client cannot be read back',
+    status: 502,
+    cause: 'The file system of PassengerDataBufferDir reports an error; the field `error` has the reason.',
+    outcome: "The client's connection is broken, so that it cannot take the part for the whole.",
+    action: 'Check the disk.',
+  },
 } as const satisfies Record<string, ErrorRow>;

@@ -61,4 +61,13 @@ export const WIRE_ERRORS = {
     outcome: 'Further connections are closed at once.',
     action: 'Check MaxRequestWorkers of Apache.',
   },
+  PSG3008: {
+    severity: 'error',
+    message: 'the core has no descriptors left for connections',
+    status: 503,
+    cause: 'The limit of open files of the core is reached, or of the whole system.',
+    outcome:
+      'New connections of Apache are closed until descriptors are free again; those that exist go on. Reported once a minute.',
+    action: 'Raise the limit of open files (LimitNOFILE of the service, `ulimit -n`).',
+  },
 } as const satisfies Record<string, ErrorRow>;

@@ -134,10 +134,11 @@ export const REQUEST_DIRECTIVES = [
     max: MAX_SECONDS,
     unit: 's',
     effect: 'next-request',
-    status: 'planned',
+    status: 'supported',
     cli: '--max-request-time',
-    summary: 'Seconds a request may take before its process is killed, 0 = no limit',
-    details: 'Needs an Enterprise licence in Phusion Passenger.',
+    summary: 'Seconds from the moment an app gets a request until its answer is complete, 0 = no limit',
+    details:
+      'Then the client gets 504, or sees the answer broken off, and the request of the app is aborted; its process goes on, unlike in Phusion Passenger Enterprise, which kills it. Tunnels (WebSockets) have no limit.',
     example: 'PassengerMaxRequestTime 60',
   },
   {
@@ -151,9 +152,10 @@ export const REQUEST_DIRECTIVES = [
     max: MAX_SECONDS,
     unit: 's',
     effect: 'next-request',
-    status: 'planned',
+    status: 'supported',
     summary: 'Seconds a request may wait for a process before it is answered with 503, 0 = no limit',
-    details: 'Needs an Enterprise licence in Phusion Passenger.',
+    details:
+      'With 0 it waits for as long as a start may take (PassengerStartTimeout), and half a minute more.',
     example: 'PassengerMaxRequestQueueTime 10',
   },
 ] as const satisfies readonly SettingRow[];

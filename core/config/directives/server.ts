@@ -144,9 +144,10 @@ export const SERVER_DIRECTIVES = [
     max: MAX_INT,
     unit: 'bytes',
     effect: 'reload',
-    status: 'planned',
-    summary: 'How many bytes of an unread response are kept before the app is throttled',
-    details: 'Slow clients are absorbed by a buffer in memory, then in PassengerDataBufferDir.',
+    status: 'supported',
+    summary: 'How many bytes of one unread response are kept in a file before the app has to wait',
+    details:
+      'What a slow client does not take goes to memory (128 KB), then to a file in PassengerDataBufferDir, so that the app is free for others. 0 uses no file.',
     example: 'PassengerResponseBufferHighWatermark 67108864',
   },
   {

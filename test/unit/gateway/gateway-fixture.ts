@@ -23,6 +23,9 @@ import type {
 import { peerLeft } from '../../../core/native.js';
 import { SECRET, ShimClient, TABLE_HASH } from './shim-client.js';
 
+/** Bytes of an answer that may wait in a file. */
+export const BUFFER_LIMIT = 16_777_216;
+
 /** Hands out sessions at once, or keeps waiters until the test serves them. */
 export class FakeSource implements SessionSource {
   target: AppTarget = { path: '/nonexistent' };
@@ -108,7 +111,11 @@ export class Fixture {
     const log = new Log('gateway', sink, new LogThreshold(5));
     this.gateway = new Gateway(
       { source: this.source, settings, log, version: '0.1.0' },
-      { dataBufferDir: this.bufferDir, showVersionInHeader: true },
+      {
+        dataBufferDir: this.bufferDir,
+        showVersionInHeader: true,
+        responseBufferHighWatermark: BUFFER_LIMIT,
+      },
     );
     this.listener = new Listener({
       gateway: this.gateway,

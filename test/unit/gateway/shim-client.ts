@@ -57,6 +57,8 @@ export class ShimClient {
   closed = false;
   /** Keep the bytes of DATA frames, or only count them. */
   keepData = true;
+  /** Called with the bytes of each DATA frame; valid during the call only. */
+  onData: ((bytes: Buffer) => void) | undefined;
   #id = 1n;
   readonly #sentSettings = new Set<string>();
   readonly #decoder = new FrameDecoder('core', {
@@ -150,6 +152,7 @@ export class ShimClient {
         return;
       case FRAME.DATA:
         answer.dataBytes += payload.length;
+        this.onData?.(payload);
         if (this.keepData) answer.data.push(Buffer.from(payload));
         return;
       case FRAME.END:
