@@ -3,6 +3,7 @@
  * piece with one chunk is not moved at all). Strict about the framing, bounded in what is not data, and blind for
  * the data itself. Our own because the HTTP library loops for ever on a chunk size of `-5`.
  */
+import { TOKEN } from './head-scanner.js';
 import { ResponseError } from './response-error.js';
 
 /** Bytes of chunk extensions and of trailers that one response may have. */
@@ -13,6 +14,7 @@ const MAX_CHUNK = Number.MAX_SAFE_INTEGER;
 const CR = 0x0d;
 const LF = 0x0a;
 const SEMICOLON = 0x3b;
+const COLON = 0x3a;
 
 const SIZE = 0;
 const EXTENSION = 1;
@@ -21,9 +23,10 @@ const DATA = 3;
 const DATA_CR = 4;
 const DATA_LF = 5;
 const TRAILER_START = 6;
-const TRAILER = 7;
-const TRAILER_LF = 8;
-const END_LF = 9;
+const TRAILER_NAME = 7;
+const TRAILER = 8;
+const TRAILER_LF = 9;
+const END_LF = 10;
 
 export class ChunkedDecoder {
   /** After `decode`: where the data stands, whether the body is complete, and where the input goes on. */
@@ -87,9 +90,11 @@ export class ChunkedDecoder {
         this.#digits = 0;
         return this.#expect(byte, LF, SIZE);
       case TRAILER_START:
-        if (byte !== CR) this.#extra(byte);
-        this.#state = byte === CR ? END_LF : TRAILER;
+        if (byte === CR) this.#state = END_LF;
+        else this.#name(byte, false);
         return;
+      case TRAILER_NAME:
+        return this.#name(byte, true);
       case TRAILER:
         if (byte === CR) this.#state = TRAILER_LF;
         else this.#extra(byte);
@@ -114,6 +119,14 @@ export class ChunkedDecoder {
     if (this.#digits === 0 || (byte !== CR && byte !== SEMICOLON))
       throw new ResponseError('chunk size is not a number');
     this.#state = byte === CR ? SIZE_LF : EXTENSION;
+  }
+
+  /** A trailer that is no field is a sign that the framing means something else to the app. */
+  #name(byte: number, begun: boolean): void {
+    this.#extra(byte);
+    if (begun && byte === COLON) this.#state = TRAILER;
+    else if (TOKEN[byte] === 1) this.#state = TRAILER_NAME;
+    else throw new ResponseError('trailer is not a field');
   }
 
   #expect(byte: number, wanted: number, then: number): void {

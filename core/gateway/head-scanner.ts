@@ -14,7 +14,7 @@ const SP = 0x20;
 const COLON = 0x3a;
 
 /** 1: may stand in a field name (RFC 9110, token). */
-const TOKEN = new Uint8Array(256);
+export const TOKEN = new Uint8Array(256);
 for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
   TOKEN[char.charCodeAt(0)] = 1;
 }

@@ -73,6 +73,7 @@ function makeHead(raw: RawHead, rules: HeadRules): ResponseHead {
   if (found.chunked && found.length >= 0)
     throw new ResponseError('Content-Length and Transfer-Encoding together');
   if (found.chunked && raw.versionMinor === 0) throw new ResponseError('Transfer-Encoding in HTTP/1.0');
+  if (status < 200 && raw.versionMinor === 0) throw new ResponseError('interim response in HTTP/1.0');
   if (status === 101 && !rules.upgradeAsked)
     throw new ResponseError('status 101 without a request for an upgrade');
   if (status >= 200) addOurs(found, raw, rules);

@@ -60,6 +60,7 @@ const REFUSED = {
   'B12-space-before': { bytes: ` ${good}` },
   'B12-empty-line-before': { bytes: `\r\n${good}` },
   'B13-eleven-interim': { bytes: `${'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(11)}${good}` },
+  'B13-interim-in-1.0': { bytes: `HTTP/1.0 103 Early Hints\r\n\r\n${good}` },
   'B14-101': { bytes: `${head('Upgrade: x\r\nConnection: upgrade\r\n', '101 Switching Protocols')}secret tunnel` },
   'B14-101-websocket': {
     bytes: `${head('Upgrade: websocket\r\nConnection: upgrade\r\n', '101 Switching Protocols')}secret tunnel`,
@@ -87,6 +88,7 @@ const BROKEN = {
   'B8-later-poison': later(poison),
   'B8-later-no-crlf-after-chunk': later('3\r\nabcdef\r\n0\r\n\r\n'),
   'B20-endless-trailers': later(`0\r\n${`A: ${'x'.repeat(100)}\r\n`.repeat(500)}`),
+  'B20-trailer-without-a-colon': later('0\r\nhello\r\n\r\n'),
   'B20-nul-in-trailer': later('0\r\nA: \0\r\n\r\n'),
 };
 
