@@ -148,12 +148,12 @@ export class Listener implements ConnectionOwner {
     const { gateway, allowedUids, peerUid, maxConnections = DEFAULT_MAX_CONNECTIONS } = this.options;
     const uid = uidOf(accepted, peerUid);
     if (!allowedUids.has(uid)) {
-      gateway.log.report('PSG3005', { uid });
+      gateway.failures.report('PSG3005', { uid });
       accepted.destroy();
       return;
     }
     if (this.#connections.size >= maxConnections) {
-      gateway.log.report('PSG3007', { connections: this.#connections.size });
+      gateway.failures.report('PSG3007', { connections: this.#connections.size });
       accepted.destroy();
       return;
     }

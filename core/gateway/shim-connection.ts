@@ -160,7 +160,7 @@ export class ShimConnection implements FrameSink, ShimLink {
   tick(now: number): void {
     if (this.#exchange !== undefined) this.#exchange.tick(now);
     else if (!this.#greeted && now - this.#idleSince > HANDSHAKE_MS) {
-      this.gateway.log.report('PSG3006');
+      this.gateway.failures.report('PSG3006', {});
       this.close();
     } else if (now - this.#idleSince > IDLE_MS) this.close();
   }
@@ -202,7 +202,7 @@ export class ShimConnection implements FrameSink, ShimLink {
     const config = this.#configOf(frame);
     this.shimEnded = (flags & REQUEST_FLAG.NO_BODY) !== 0;
     if (config instanceof PassengerError) {
-      this.gateway.log.report(config.code, config.details);
+      this.gateway.failures.report(config.code, config.details);
       this.write(encodeRefusal(FRAME.ABORT, config.row.status ?? 500, config.code));
       // Without settings nothing can follow: the upload, if any, has nobody to take it.
       this.#endSoftly();
@@ -257,7 +257,7 @@ export class ShimConnection implements FrameSink, ShimLink {
   }
 
   #refuse(code: ErrorCode, fields: Fields): void {
-    this.gateway.log.report(code, fields);
+    this.gateway.failures.report(code, fields);
     this.write(encodeRefusal(FRAME.REJECT, errorRow(code).status ?? 502, code));
     this.#endSoftly();
   }
