@@ -47,6 +47,11 @@ export function processInfo(pid: number): ProcessInfo | undefined {
   }
 }
 
+/** How long a process has run; the kernel counts in hundredths of a second. */
+export function ageMs({ startTime }: ProcessInfo): number {
+  return Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]) * 1000 - startTime * 10;
+}
+
 export function allProcesses(): ProcessInfo[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
