@@ -10,8 +10,9 @@ import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 import type { RawHead } from './response-parser.js';
 import { ResponseBuffer, type ResponseBufferOwner } from './response-buffer.js';
+import { ROOM_BYTES, takeRoom, type Room } from './rooms.js';
 import type { ShimLink } from './shim-link.js';
-import type { UpstreamConnection } from './upstream.js';
+import { WORTH_GIVING, type UpstreamConnection } from './upstream.js';
 
 /** The exchange, as far as its answer is concerned. */
 export interface ResponseLegOwner {
@@ -197,13 +198,17 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
       this.#keep(this.#buffer, upstream, room, end);
       return;
     }
-    const given = text === '' && upstream.mayGive(count);
-    const bytes = given
-      ? wrap(room, bodyStart, parser.bodyEnd, complete)
-      : assemble(text, head?.framing === 'none', room, bodyStart, parser.bodyEnd, complete);
-    if (given) upstream.give();
+    let gift: Room | undefined;
+    let bytes: Buffer;
+    if (upstream.mayGive(count) && text === '') {
+      gift = upstream.give();
+      bytes = wrap(room, bodyStart, parser.bodyEnd, complete);
+    } else {
+      if (count >= WORTH_GIVING) gift = takeRoom();
+      bytes = assemble(gift, text, head?.framing === 'none', room, bodyStart, parser.bodyEnd, complete);
+    }
     if (complete) this.#complete(upstream, end, false);
-    this.link.write(bytes);
+    this.link.write(bytes, gift);
     if (complete) this.link.coreEnded();
     else if (this.link.backlogged) upstream.pause();
   }
@@ -252,8 +257,9 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   }
 }
 
-/** The frames of a piece in a new buffer. */
+/** The frames of a piece in `to`, or in a new buffer when they have no room there. */
 function assemble(
+  to: Room | undefined,
   text: string,
   noBody: boolean,
   room: Buffer,
@@ -264,7 +270,9 @@ function assemble(
   const count = end - start;
   const headLength = text === '' ? 0 : FRAME_HEADER + text.length;
   const dataLength = count === 0 ? 0 : FRAME_HEADER + count;
-  const bytes = Buffer.allocUnsafe(headLength + dataLength + (complete ? FRAME_HEADER : 0));
+  const length = headLength + dataLength + (complete ? FRAME_HEADER : 0);
+  const bytes =
+    to === undefined || length > ROOM_BYTES ? Buffer.allocUnsafe(length) : to.bytes.subarray(0, length);
   let at = 0;
   if (headLength > 0) at = writeHeadFrame(bytes, 0, FRAME.HEAD, noBody, text);
   if (count > 0) {

@@ -21,6 +21,7 @@ import { decodeHello, decodeRequest, settingsHashHalves, type RequestFrame } fro
 import { descriptorOf } from './accepted-socket.js';
 import { Exchange } from './exchange.js';
 import type { Gateway } from './gateway.js';
+import { recycleRoom, type Room } from './rooms.js';
 import type { CheckoutOptions } from './session-source.js';
 import type { ShimLink } from './shim-link.js';
 
@@ -61,6 +62,8 @@ export class ShimConnection implements FrameSink, ShimLink {
   #ending = false;
   #paused = false;
   #exchange: Exchange | undefined;
+  /** Rooms whose bytes the socket has not taken yet. A socket that is destroyed may still read them: they are dropped. */
+  readonly #held: Room[] = [];
   readonly #decoder = new FrameDecoder('shim', this);
   readonly #settings: KnownSettings[] = [];
   /** The block of the request before; nearly always that of the next. */
@@ -78,7 +81,10 @@ export class ShimConnection implements FrameSink, ShimLink {
   /** Called once, before the first byte. */
   attach(socket: Socket): void {
     this.#socket = socket;
-    socket.on('drain', () => this.#exchange?.shimDrained());
+    socket.on('drain', () => {
+      this.#recycleHeld(socket);
+      this.#exchange?.shimDrained();
+    });
     socket.on('error', () => undefined);
     socket.on('end', () => this.close());
     socket.on('close', () => this.close());
@@ -125,8 +131,21 @@ export class ShimConnection implements FrameSink, ShimLink {
 
   // ---- for the exchange
 
-  write(bytes: Buffer): void {
-    if (!this.#closed && !this.#ending) this.#socket?.write(bytes);
+  write(bytes: Buffer, room?: Room): void {
+    const socket = this.#socket;
+    if (this.#closed || this.#ending || socket === undefined) {
+      if (room !== undefined) recycleRoom(room);
+      return;
+    }
+    socket.write(bytes);
+    if (room !== undefined) this.#held.push(room);
+    if (this.#held.length > 0) this.#recycleHeld(socket);
+  }
+
+  /** Nothing unwritten: the socket does not look into any of the rooms any more. */
+  #recycleHeld(socket: Socket): void {
+    if (socket.writableLength > 0) return;
+    for (let room = this.#held.pop(); room !== undefined; room = this.#held.pop()) recycleRoom(room);
   }
 
   get backlogged(): boolean {

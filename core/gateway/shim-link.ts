@@ -1,7 +1,9 @@
+import type { Room } from './rooms.js';
+
 /** What an exchange sees of the connection to the shim. Implemented by ShimConnection. */
 export interface ShimLink {
-  /** One call is one write: put together what belongs together. Takes the bytes over. */
-  write(bytes: Buffer): void;
+  /** One call is one write: put together what belongs together. Takes the bytes over, and the room that they are in. */
+  write(bytes: Buffer, room?: Room): void;
   /** More is unwritten than should be: stop the source until `shimDrained`. */
   readonly backlogged: boolean;
   /** Bytes that the shim has taken so far, of this exchange and those before. */

@@ -4,6 +4,7 @@
  */
 import { Socket, type OnReadOpts } from 'node:net';
 import { ResponseParser } from './response-parser.js';
+import { HEADROOM, makeRoom, recycleRoom, takeRoom, type Room } from './rooms.js';
 import type { AppTarget } from './session-source.js';
 
 /** Whoever has the connection at the moment. Nothing is called any more after `release` or `destroy`. */
@@ -18,12 +19,8 @@ export interface UpstreamUser {
   upstreamDrained(): void;
 }
 
-/** Room before and behind the bytes read, so that frame header and END can stand there without a copy. */
-export const HEADROOM = 8;
-const READ_BYTES = 65_536;
-const ROOM_BYTES = HEADROOM + READ_BYTES + HEADROOM;
 /** Body bytes after which a connection gets a read buffer of its own, to be given away instead of copied. */
-const BULK_AFTER = 131_072;
+const BULK_AFTER = 49_152;
 /** Reads smaller than this are copied also then: a gift of 64 KB for a few bytes would pin memory. */
 export const WORTH_GIVING = 16_384;
 /** Unwritten bytes beyond which whoever writes should stop. */
@@ -34,13 +31,8 @@ const MAX_IDLE_MS = 30_000;
 /** A request that may not be repeated takes no connection that was idle for longer: the app may be closing it. */
 const SURE_MS = 1_500;
 
-const sharedRoom = Buffer.allocUnsafeSlow(ROOM_BYTES);
-
-/** The part of a room that is read into. */
-function readPart(room: Buffer): Buffer {
-  return room.subarray(HEADROOM, HEADROOM + READ_BYTES);
-}
-const sharedPart = readPart(sharedRoom);
+/** What all connections read into that carry no large body; never given away. */
+const sharedRoom = makeRoom();
 
 /**
  * An app may answer before it has read the whole request, and close. Writing on fails then, for which a Socket destroys
@@ -94,7 +86,6 @@ export class UpstreamConnection {
   readonly parser = new ResponseParser();
   readonly #socket: UpstreamSocket;
   #room = sharedRoom;
-  #part = sharedPart;
   #given = false;
   #bodyBytes = 0;
   #paused = false;
@@ -108,7 +99,7 @@ export class UpstreamConnection {
       buffer: () => this.#nextPart(),
       callback: (count) => {
         if (this.user === undefined) this.destroy();
-        else this.user.upstreamData(this.#room, HEADROOM, HEADROOM + count);
+        else this.user.upstreamData(this.#room.bytes, HEADROOM, HEADROOM + count);
         return true;
       },
     };
@@ -182,8 +173,9 @@ export class UpstreamConnection {
   }
 
   /** The user keeps the room; the next read goes elsewhere. */
-  give(): void {
+  give(): Room {
     this.#given = true;
+    return this.#room;
   }
 
   /** The user is done and the connection in step: back to the idle ones. */
@@ -214,16 +206,11 @@ export class UpstreamConnection {
   /** Called once before the first read and after each; says where the next bytes go. */
   #nextPart(): Buffer {
     if (this.#bodyBytes < BULK_AFTER) {
-      if (this.#room !== sharedRoom) {
-        this.#room = sharedRoom;
-        this.#part = sharedPart;
-      }
-    } else if (this.#given || this.#room === sharedRoom) {
-      this.#room = Buffer.allocUnsafeSlow(ROOM_BYTES);
-      this.#part = readPart(this.#room);
-    }
+      if (this.#room !== sharedRoom && !this.#given) recycleRoom(this.#room);
+      this.#room = sharedRoom;
+    } else if (this.#given || this.#room === sharedRoom) this.#room = takeRoom();
     this.#given = false;
-    return this.#part;
+    return this.#room.part;
   }
 }
 
