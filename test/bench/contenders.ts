@@ -1,9 +1,9 @@
 /**
  * The servers that are measured side by side, each a private Apache with the event MPM of the same size, in front of the
- * same 12-byte app: ours (which also serves the static file), mod_proxy_http to the app on TCP, and Phusion Passenger where
- * Debian's package is installed. Only these configurations load its module.
+ * same app (one or four processes of it): ours (which also serves the static file), mod_proxy_http to the app on TCP, and
+ * Phusion Passenger where Debian's package is installed. Only these configurations load its module.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { dirname, join, resolve } from 'node:path';
@@ -17,13 +17,14 @@ import { processesOf } from './cpu.js';
 const PHUSION_MODULE = '/usr/lib/apache2/modules/mod_passenger.so';
 const PHUSION_ROOT = '/usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini';
 
-/** No child comes or goes during a measurement, and 64 connections all find a worker. */
+/** No child comes or goes during a measurement, and 256 connections all find a worker within one app's share of them. */
 const SIZE = `StartServers 4
 ServerLimit 4
-ThreadsPerChild 32
-MaxRequestWorkers 128
+ThreadsPerChild 100
+MaxRequestWorkers 400
 MinSpareThreads 1
-MaxSpareThreads 128
+MaxSpareThreads 400
+AsyncRequestWorkerFactor 100
 MaxConnectionsPerChild 0
 KeepAlive on
 MaxKeepAliveRequests 0
@@ -32,6 +33,7 @@ LogLevel warn`;
 export interface Contender {
   readonly name: string;
   readonly url: string;
+  readonly tlsUrl: string;
   /** Everything on the way, looked up anew. */
   processes(): ProcessInfo[];
   /** App processes that their title does not tell. */
@@ -43,6 +45,8 @@ export class Contenders {
   readonly #servers: PrivateApache[] = [];
   readonly #children: ChildProcess[] = [];
   readonly directories: string[] = [];
+
+  constructor(private readonly apps: 1 | 4) {}
 
   async start(): Promise<void> {
     await this.#ours();
@@ -64,39 +68,51 @@ export class Contenders {
       `LoadModule passenger_module ${join(root, MODULE_FILE)}`,
       `PassengerRoot ${root}`,
       `PassengerInstanceRegistryDir ${join(dir, 'registry')}`,
-      vhost(app, ''),
+      'PassengerMaxPoolSize 6',
+      ...site(app, `PassengerMinInstances ${this.apps}`),
     ]);
     const contender = {
       processes: (): ProcessInfo[] => processesOf([server.pid]),
       apps: new Set<number>(),
     };
-    this.list.push({ name: 'ours', url: server.url, ...contender });
-    this.list.push({ name: 'static file', url: `${server.url}file.txt`, ...contender });
-    await answers(`${server.url}`);
+    const { url, tlsUrl } = server;
+    this.list.push({ name: 'ours', url, tlsUrl, ...contender });
+    const file = { url: `${url}file.txt`, tlsUrl: `${tlsUrl}file.txt` };
+    this.list.push({ name: 'static file', ...file, ...contender });
+    await answers(url);
+    await this.#appsRun(contender.processes);
+  }
+
+  /** Until all app processes of a server are there. */
+  async #appsRun(processes: () => ProcessInfo[]): Promise<void> {
+    const running = (): number => processes().filter(({ title }) => title.includes('NodeApp')).length;
+    await eventually(20_000, `${this.apps} app processes`, () => running() >= this.apps);
   }
 
   async #proxy(): Promise<void> {
     const app = this.#app();
-    const port = await freePort();
-    const child = spawn(process.execPath, ['app.js'], {
-      cwd: app,
-      stdio: 'ignore',
-      detached: true,
-      env: { PORT: String(port), NODE_ENV: 'production', PATH: process.env['PATH'] },
-    });
-    this.#children.push(child);
-    const pid = child.pid ?? 0;
+    const ports: number[] = [];
+    const pids: number[] = [];
+    for (let n = 0; n < this.apps; n += 1) {
+      const port = await freePort();
+      const child = spawn(process.execPath, ['app.js'], {
+        cwd: app,
+        stdio: 'ignore',
+        detached: true,
+        env: { PORT: String(port), NODE_ENV: 'production', PATH: process.env['PATH'] },
+      });
+      this.#children.push(child);
+      ports.push(port);
+      pids.push(child.pid ?? 0);
+    }
     const server = await this.#apache(
       this.#directory(),
-      [vhost(app, `ProxyPass / http://127.0.0.1:${port}/ enablereuse=on keepalive=on ttl=4 max=64`)],
-      ['proxy', 'proxy_http'],
+      [...proxyMembers(ports), ...site(app, proxyPass(ports))],
+      ['proxy', 'proxy_http', 'proxy_balancer', 'lbmethod_byrequests', 'slotmem_shm'],
     );
-    this.list.push({
-      name: 'mod_proxy_http',
-      url: server.url,
-      processes: () => processesOf([server.pid, pid]),
-      apps: new Set([pid]),
-    });
+    const { url, tlsUrl } = server;
+    const processes = (): ProcessInfo[] => processesOf([server.pid, ...pids]);
+    this.list.push({ name: 'mod_proxy_http', url, tlsUrl, processes, apps: new Set(pids) });
     await answers(server.url);
   }
 
@@ -108,27 +124,33 @@ export class Contenders {
       `PassengerNodejs ${process.execPath}`,
       'PassengerDisableSecurityUpdateCheck on',
       'PassengerDisableAnonymousTelemetry on',
-      vhost(app, ''),
+      'PassengerMaxPoolSize 6',
+      ...site(app, `PassengerMinInstances ${this.apps}`),
     ]);
-    this.list.push({
-      name: 'Phusion Passenger',
-      url: server.url,
-      processes: () => processesOf([server.pid]),
-      apps: new Set(),
-    });
-    await answers(server.url);
+    const { url, tlsUrl } = server;
+    const processes = (): ProcessInfo[] => processesOf([server.pid]);
+    this.list.push({ name: 'Phusion Passenger', url, tlsUrl, processes, apps: new Set() });
+    await answers(url);
+    await this.#appsRun(processes);
   }
 
   async #apache(
     dir: string,
     lines: readonly string[],
     modules: readonly string[] = [],
-  ): Promise<{ pid: number; url: string }> {
+  ): Promise<{ pid: number; url: string; tlsUrl: string }> {
     const port = await freePort();
-    const config = [SIZE, ...lines].join('\n').replaceAll('$PORT', String(port));
-    const server = await PrivateApache.start({ dir, port, mpm: 'event', modules, config });
+    const tlsPort = await freePort();
+    makeCertificate(dir);
+    const config = [SIZE, `Listen 127.0.0.1:${tlsPort}`, 'SSLSessionCache none', ...lines]
+      .join('\n')
+      .replaceAll('$PORT', String(port))
+      .replaceAll('$TLS_PORT', String(tlsPort))
+      .replaceAll('$DIR', dir);
+    const all = ['ssl', 'socache_shmcb', ...modules];
+    const server = await PrivateApache.start({ dir, port, mpm: 'event', modules: all, config });
     this.#servers.push(server);
-    return { pid: server.pid, url: `http://127.0.0.1:${port}/` };
+    return { pid: server.pid, url: `http://127.0.0.1:${port}/`, tlsUrl: `https://127.0.0.1:${tlsPort}/` };
   }
 
   #directory(): string {
@@ -140,7 +162,7 @@ export class Contenders {
   #app(): string {
     const app = join(this.#directory(), 'app');
     mkdirSync(app);
-    cpSync(resolve(__dirname, '../apps/hello12'), app, { recursive: true });
+    cpSync(resolve(__dirname, '../apps/bench'), app, { recursive: true });
     openForReading(dirname(app));
     return app;
   }
@@ -154,9 +176,37 @@ function accountOf(name: string): { uid: number; gid: number } | undefined {
   return uid === '' ? undefined : { uid: Number(uid), gid: Number(gid) };
 }
 
+/** A self-signed one for this run, so that no key is ever in the tree. */
+function makeCertificate(dir: string): void {
+  const files = ['-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')];
+  const kind = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=a.test'];
+  execFileSync('openssl', ['req', ...kind, ...files], { stdio: 'ignore' });
+}
+
+const PROXY_OPTIONS = 'enablereuse=on keepalive=on ttl=4 max=128';
+
+function proxyMembers(ports: readonly number[]): string[] {
+  if (ports.length === 1) return [];
+  const members = ports.map((port) => `BalancerMember http://127.0.0.1:${port} ${PROXY_OPTIONS}`);
+  return ['<Proxy balancer://apps>', ...members, '</Proxy>'];
+}
+
+function proxyPass(ports: readonly number[]): string {
+  if (ports.length > 1) return 'ProxyPass / balancer://apps/';
+  return `ProxyPass / http://127.0.0.1:${ports[0]}/ ${PROXY_OPTIONS} upgrade=websocket`;
+}
+
 /** The measured host comes by its name, as sites do; wrk sends the header. */
-function vhost(app: string, config: string): string {
-  return `<VirtualHost 127.0.0.1:$PORT>
+function site(app: string, config: string): string[] {
+  return [vhost(app, '$PORT', config), vhost(app, '$TLS_PORT', `${config}\n${TLS}`)];
+}
+
+const TLS = `SSLEngine on
+SSLCertificateFile $DIR/cert.pem
+SSLCertificateKeyFile $DIR/key.pem`;
+
+function vhost(app: string, port: string, config: string): string {
+  return `<VirtualHost 127.0.0.1:${port}>
 ServerName a.test
 DocumentRoot ${app}/public
 <Directory ${app}/public>

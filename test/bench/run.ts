@@ -1,211 +1,227 @@
 /**
- * `npm run bench`: CPU µs per request (user + system of all processes on the way) and requests per second of ours,
- * mod_proxy_http, a static file and Phusion Passenger, side by side in one run, interleaved in rounds so that the machine's
- * moods hit all alike. The numbers that count are the ratios to mod_proxy_http. `--check` fails when a target is missed.
+ * `npm run bench`: CPU µs per request (user + system of all processes on the way), rate and median latency of ours,
+ * mod_proxy_http, Phusion Passenger and a static file, side by side in one run, interleaved in short rounds so that the
+ * machine's moods hit all alike. What counts are the ratios to mod_proxy_http. Options: --quick (two cases against
+ * mod_proxy_http), --only TEXT[,TEXT] (cases whose name contains it), --seconds, --rounds, --json, and --check, which
+ * fails when a target is missed.
  */
-import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
+import { CASES, IDLE, type Case } from './cases.js';
 import { type Contender, Contenders } from './contenders.js';
-import { type CpuTimes, cpuTimes, privateMb } from './cpu.js';
+import { privateMb } from './cpu.js';
+import { measure, withIdleWebSockets, type Sample } from './load.js';
+import {
+  failedRow,
+  MAX_KB_PER_IDLE_WEBSOCKET,
+  MAX_PRIVATE_MB,
+  missedTargets,
+  type Row,
+  rowOf,
+  table,
+  YARDSTICK,
+} from './report.js';
 
-const CONNECTIONS = [16, 64] as const;
-/** Issue 2: ours costs at most this times mod_proxy_http, and core and supervisor have at most these MB private. */
-const MAX_RATIO = 1.5;
-const MAX_PRIVATE_MB = 50;
-
-interface Sample {
-  readonly requests: number;
-  readonly perSecond: number;
-  readonly cpuUs: number;
-  readonly parts: CpuTimes;
+interface Options {
+  readonly quick: boolean;
+  readonly only: readonly string[];
+  readonly seconds: number;
+  readonly rounds: number;
 }
 
-interface Row {
-  readonly name: string;
-  readonly connections: number;
-  readonly perSecond: number;
-  readonly cpuUs: number;
-  readonly parts: CpuTimes;
-  readonly ratio: number;
+function isWanted(name: string, { only }: Options): boolean {
+  return only.length === 0 || only.some((text) => name.includes(text));
 }
 
-function runWrk(url: string, connections: number, seconds: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-H', 'Host: a.test', url];
-    const child = spawn('wrk', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    let out = '';
-    child.stdout.on('data', (part: Buffer) => (out += part.toString()));
-    child.on('error', reject);
-    child.on('close', (code) => (code === 0 ? resolve(out) : reject(new Error(`wrk ended with ${code}`))));
-  });
+/** A static file says something about small answers only, and nobody but us and mod_proxy_http knows WebSockets. */
+function takesPart(name: string, what: Case, { quick }: Options): boolean {
+  if (name === 'ours' || name === YARDSTICK) return true;
+  if (quick) return false;
+  return name === 'static file' ? what.path === '' && what.kind === 'get' : what.kind !== 'echo';
 }
 
-async function measure(contender: Contender, connections: number, seconds: number): Promise<Sample> {
-  const before = cpuTimes(contender.processes(), contender.apps);
-  const out = await runWrk(contender.url, connections, seconds);
-  const after = cpuTimes(contender.processes(), contender.apps);
-  const requests = Number(/(\d+) requests in/.exec(out)?.[1] ?? 0);
-  // Apache closes a kept connection now and then when its workers are busy; wrk counts that as an error.
-  const broken = [...(/Socket errors: (.*)/.exec(out)?.[1] ?? '').matchAll(/\d+/g)].reduce(
-    (sum, [count]) => sum + Number(count),
-    0,
-  );
-  if (requests === 0 || out.includes('Non-2xx') || broken > requests / 1000)
-    throw new Error(`${contender.name} with ${connections} connections: not all answers are good\n${out}`);
-  const part = (role: keyof CpuTimes): number => (after[role] - before[role]) / requests;
-  const parts = { apache: part('apache'), between: part('between'), app: part('app') };
-  return {
-    requests,
-    perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(out)?.[1] ?? 0),
-    cpuUs: parts.apache + parts.between + parts.app,
-    parts,
-  };
-}
+/** What has come out for one contender so far. */
+class Series {
+  readonly samples: Sample[] = [];
+  failure: string | undefined;
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const high = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? high : (high + (sorted[middle - 1] ?? 0)) / 2;
-}
+  constructor(readonly contender: Contender) {}
 
-/** Samples by contender and number of connections; all contenders take their turn in each round. */
-async function measureAll(
-  list: readonly Contender[],
-  rounds: number,
-  seconds: number,
-): Promise<Map<string, Sample[]>> {
-  const samples = new Map<string, Sample[]>();
-  for (const contender of list) await runWrk(contender.url, 16, 1); // warm up
-  for (let round = 0; round < rounds; round += 1) {
-    for (const connections of CONNECTIONS) {
-      for (const contender of list) {
-        const key = `${contender.name}/${connections}`;
-        const sample = await measure(contender, connections, seconds);
-        samples.set(key, [...(samples.get(key) ?? []), sample]);
-        await pause(200); // connections of the last run close
-      }
+  async measure(what: Case, seconds: number, dir: string, kept: boolean): Promise<void> {
+    if (this.failure !== undefined) return;
+    try {
+      const sample = await measure(this.contender, what, seconds, dir);
+      if (kept) this.samples.push(sample);
+    } catch (error) {
+      this.failure = error instanceof Error ? error.message : String(error);
     }
+    await pause(100); // connections of this run close
   }
-  return samples;
 }
 
-function rowsOf(list: readonly Contender[], samples: Map<string, Sample[]>): Row[] {
-  return CONNECTIONS.flatMap((connections) => {
-    const yardstick = samples.get(`mod_proxy_http/${connections}`) ?? [];
-    return list.map(({ name }) => {
-      const own = samples.get(`${name}/${connections}`) ?? [];
-      const of = (pick: (sample: Sample) => number): number => median(own.map(pick));
-      return {
-        name,
-        connections,
-        perSecond: of((sample) => sample.perSecond),
-        cpuUs: of((sample) => sample.cpuUs),
-        parts: {
-          apache: of((sample) => sample.parts.apache),
-          between: of((sample) => sample.parts.between),
-          app: of((sample) => sample.parts.app),
-        },
-        // Of the same round, so that a slow minute of the machine cancels out.
-        ratio: median(own.map((sample, round) => sample.cpuUs / (yardstick[round]?.cpuUs ?? Number.NaN))),
-      };
-    });
-  });
+/** All contenders take their turn in each round; the first round warms up. */
+async function measureCase(
+  what: Case,
+  list: readonly Contender[],
+  options: Options,
+  dir: string,
+): Promise<Row[]> {
+  const all = list
+    .filter(({ name }) => takesPart(name, what, options))
+    .map((contender) => new Series(contender));
+  for (let round = -1; round < options.rounds; round += 1) {
+    const kept = round >= 0;
+    for (const series of all) await series.measure(what, kept ? options.seconds : 1, dir, kept);
+  }
+  const yardstick = all.find(({ contender }) => contender.name === YARDSTICK)?.samples ?? [];
+  return all.map(({ contender: { name }, failure, samples }) =>
+    failure === undefined ? rowOf(what, name, samples, yardstick) : failedRow(what, name, failure),
+  );
 }
 
 interface Memory {
   readonly supervisor: number;
   readonly core: number;
+  readonly apache: number;
 }
 
-function memoryOf(ours: Contender | undefined): Memory {
-  const of = (title: string): number => {
-    const found = ours?.processes().find((process) => process.title.startsWith(title));
-    return found === undefined ? Number.NaN : privateMb(found.pid);
-  };
-  return { supervisor: of('Passenger supervisor'), core: of('Passenger core') };
+/** Private memory of our processes in MB. */
+function memoryOf(ours: Contender): Memory {
+  const of = (part: string): number =>
+    ours
+      .processes()
+      .filter(({ title }) => title.includes(part))
+      .reduce((sum, { pid }) => sum + privateMb(pid), 0);
+  return { supervisor: of('Passenger supervisor'), core: of('Passenger core'), apache: of('apache2') };
 }
 
-function table(rows: readonly Row[]): string {
-  const head = ['', 'conns', 'req/s', 'CPU µs/req', 'apache', 'between', 'app', '× mod_proxy'];
-  const lines = rows.map((row) => [
-    row.name,
-    String(row.connections),
-    row.perSecond.toFixed(0),
-    row.cpuUs.toFixed(1),
-    row.parts.apache.toFixed(1),
-    row.parts.between.toFixed(1),
-    row.parts.app.toFixed(1),
-    row.ratio.toFixed(2),
-  ]);
-  const widths = head.map((_, at) => Math.max(...[head, ...lines].map((line) => (line[at] ?? '').length)));
-  return [head, ...lines]
-    .map((line) =>
-      line
-        .map((cell, at) => (at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
-        .join('  '),
-    )
-    .join('\n');
+interface IdleCost {
+  readonly connections: number;
+  readonly apacheKb: number;
+  readonly coreKb: number;
+  readonly failure?: string;
 }
 
-function missedTargets(rows: readonly Row[], memory: Memory): string[] {
-  const slow = rows
-    .filter((row) => row.name === 'ours' && !(row.ratio <= MAX_RATIO))
-    .map(
-      (row) =>
-        `at ${row.connections} connections ours costs ${row.ratio.toFixed(2)} × mod_proxy_http, at most ${MAX_RATIO}`,
+async function measureIdle(ours: Contender): Promise<IdleCost> {
+  const { connections } = IDLE;
+  const before = memoryOf(ours);
+  let during = before;
+  try {
+    await withIdleWebSockets(ours.url, connections, async () => {
+      await pause(1000);
+      during = memoryOf(ours);
+    });
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : String(error);
+    return { connections, apacheKb: Number.NaN, coreKb: Number.NaN, failure };
+  }
+  const each = (part: keyof Memory): number => ((during[part] - before[part]) * 1024) / connections;
+  return { connections, apacheKb: each('apache'), coreKb: each('core') };
+}
+
+interface Report {
+  readonly rows: Row[];
+  privateMb?: Memory;
+  privateMbAfterLoad?: Memory;
+  idle?: IdleCost;
+}
+
+/** The cases that want one number of app processes. */
+async function measureSet(
+  apps: 1 | 4,
+  contenders: Contenders,
+  cases: readonly Case[],
+  options: Options,
+  report: Report,
+): Promise<void> {
+  const dir = makeTemporaryDirectory('psg-bench-');
+  contenders.directories.push(dir);
+  await contenders.start();
+  const ours = contenders.list.find(({ name }) => name === 'ours');
+  await pause(3000); // idle: start-up garbage is collected, timers have fired once
+  if (ours !== undefined && apps === 1) report.privateMb = memoryOf(ours);
+  for (const what of cases) {
+    process.stderr.write(`${what.name}\n`);
+    report.rows.push(...(await measureCase(what, contenders.list, options, dir)));
+  }
+  if (ours === undefined || apps !== 1) return;
+  report.privateMbAfterLoad = memoryOf(ours);
+  if (!options.quick && isWanted(IDLE.name, options)) report.idle = await measureIdle(ours);
+}
+
+function missedInAll(report: Report): string[] {
+  const missed = missedTargets(report.rows);
+  const { privateMb: memory, idle } = report;
+  if (memory !== undefined && memory.supervisor + memory.core > MAX_PRIVATE_MB)
+    missed.push(
+      `supervisor and core have ${(memory.supervisor + memory.core).toFixed(1)} MB private, at most ${MAX_PRIVATE_MB}`,
     );
-  const total = memory.supervisor + memory.core;
-  const fat =
-    total <= MAX_PRIVATE_MB
-      ? []
-      : [`supervisor and core have ${total.toFixed(1)} MB private, at most ${MAX_PRIVATE_MB}`];
-  return [...slow, ...fat];
+  if (idle?.failure !== undefined) missed.push(`${IDLE.name}: ${idle.failure}`);
+  else if (idle !== undefined && idle.apacheKb > MAX_KB_PER_IDLE_WEBSOCKET)
+    missed.push(
+      `${IDLE.name}: ${idle.apacheKb.toFixed(0)} KB of Apache each, at most ${MAX_KB_PER_IDLE_WEBSOCKET}`,
+    );
+  return missed;
+}
+
+function print(report: Report, missed: readonly string[]): void {
+  const mb = (memory: Memory | undefined): string =>
+    memory === undefined
+      ? 'not measured'
+      : `supervisor ${memory.supervisor.toFixed(1)} MB, core ${memory.core.toFixed(1)} MB`;
+  process.stdout.write(`${table(report.rows)}\n\n`);
+  process.stdout.write(
+    `private memory, idle: ${mb(report.privateMb)}; after the load: ${mb(report.privateMbAfterLoad)}\n`,
+  );
+  const { idle } = report;
+  if (idle !== undefined && idle.failure === undefined)
+    process.stdout.write(
+      `${idle.connections} idle WebSockets: ${idle.apacheKb.toFixed(1)} KB of Apache and ${idle.coreKb.toFixed(1)} KB of the core each\n`,
+    );
+  for (const target of missed) process.stdout.write(`MISSED: ${target}\n`);
 }
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      seconds: { type: 'string', default: '4' },
-      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '1' },
+      rounds: { type: 'string', default: '7' },
+      only: { type: 'string', default: '' },
+      quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
     },
   });
-  const contenders = new Contenders();
+  const only = values.only.split(',').filter((text) => text !== '');
+  const { quick } = values;
+  const options = { quick, only, seconds: Number(values.seconds), rounds: Number(values.rounds) };
+  const cases = CASES.filter((what) => (!quick || what.quick) && isWanted(what.name, options));
+  const sets = ([1, 4] as const).map((apps) => ({ apps, contenders: new Contenders(apps) }));
   const cleanUp = async (): Promise<void> => {
-    await contenders.stop();
-    for (const dir of contenders.directories) rmSync(dir, { recursive: true, force: true });
+    for (const { contenders } of sets) {
+      await contenders.stop();
+      for (const dir of contenders.directories) rmSync(dir, { recursive: true, force: true });
+    }
   };
   // The servers are daemons: they would outlive an interrupted run.
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void cleanUp().finally(() => process.exit(130)));
+  const report: Report = { rows: [] };
   try {
-    await contenders.start();
-    await pause(3000); // idle: start-up garbage is collected, timers have fired once
-    const memory = memoryOf(contenders.list.find(({ name }) => name === 'ours'));
-    const samples = await measureAll(contenders.list, Number(values.rounds), Number(values.seconds));
-    const after = memoryOf(contenders.list.find(({ name }) => name === 'ours'));
-    const rows = rowsOf(contenders.list, samples);
-    const missed = missedTargets(rows, memory);
-    if (values.json) {
-      process.stdout.write(
-        `${JSON.stringify({ rows, privateMb: memory, privateMbAfterLoad: after, missed }, null, 2)}\n`,
-      );
-    } else {
-      const mb = ({ supervisor, core }: Memory): string =>
-        `supervisor ${supervisor.toFixed(1)} MB, core ${core.toFixed(1)} MB`;
-      process.stdout.write(
-        `${table(rows)}\n\nprivate memory, idle: ${mb(memory)}; after the load: ${mb(after)}\n`,
-      );
-      for (const target of missed) process.stdout.write(`MISSED: ${target}\n`);
+    for (const { apps, contenders } of sets) {
+      const own = cases.filter((what) => what.apps === apps);
+      const idle = apps === 1 && !quick && isWanted(IDLE.name, options);
+      if (own.length > 0 || idle) await measureSet(apps, contenders, own, options, report);
     }
-    return values.check && missed.length > 0 ? 1 : 0;
   } finally {
     await cleanUp();
   }
+  const missed = missedInAll(report);
+  if (values.json) process.stdout.write(`${JSON.stringify({ ...report, missed }, null, 2)}\n`);
+  else print(report, missed);
+  return values.check && missed.length > 0 ? 1 : 0;
 }
 
 main().then(
