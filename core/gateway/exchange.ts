@@ -2,10 +2,6 @@
  * One request and its response, from REQUEST to END or ABORT. It owns the session, the upstream connection and the
  * buffered body of the request, and gives each back exactly once, whatever happens. The shim connection calls it
  * with frames, the pool with a session, the upstream connection with bytes, and the listener's sweep with the time.
- *
- *   receiving -> waiting -> sending -> responding -> (flushing ->) done
- *                                   -> tunneling -> done          any state that is not final -> aborted
- *
  * No timer, promise or closure is made here for a request without a large body.
  */
 import assert from 'node:assert';
@@ -16,6 +12,7 @@ import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
 import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
 import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
 import { errorFrames } from './error-page.js';
+import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
 import { RequestLeg } from './request-leg.js';
 import { ResponseError } from './response-error.js';
@@ -24,22 +21,6 @@ import type { CheckoutOptions, GatewaySession, SessionOutcome, Ticket, Waiter } 
 import type { ShimLink } from './shim-link.js';
 import { Tunnel } from './tunnel.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream.js';
-
-export type ExchangeState =
-  'receiving' | 'waiting' | 'sending' | 'responding' | 'flushing' | 'tunneling' | 'done' | 'aborted';
-
-const MOVES: Readonly<Record<ExchangeState, readonly ExchangeState[]>> = {
-  receiving: ['waiting', 'done', 'aborted'],
-  waiting: ['sending', 'done', 'aborted'],
-  // Back to waiting: the process did not take the connection, another one may.
-  sending: ['responding', 'tunneling', 'waiting', 'done', 'aborted'],
-  responding: ['flushing', 'done', 'aborted'],
-  // The app has done its part and is free; the client has not taken everything yet.
-  flushing: ['done', 'aborted'],
-  tunneling: ['done', 'aborted'],
-  done: [],
-  aborted: [],
-};
 
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
@@ -397,7 +378,15 @@ export class Exchange implements Waiter, UpstreamUser {
       this.#staleRetried = true;
       this.gateway.counters.retries += 1;
       this.#send(true);
-    } else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
+    } else if (this.#neverRead(upstream)) this.#tryElsewhere('app did not read the request');
+    else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
+  }
+
+  /** A reset says that the app closed with bytes unread (unix(7)): a process that died before it saw the request. */
+  #neverRead(upstream: UpstreamConnection): boolean {
+    if (upstream.error !== 'ECONNRESET' || upstream.parser.begun || this.#response.anythingSeen) return false;
+    if (this.#connectAttempts >= MAX_CONNECT_ATTEMPTS - 1) return false;
+    return (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0 && this.#request.repeatable;
   }
 
   /** A kept connection that the app was just closing: nothing of an answer seen, request safe and still whole. */
@@ -410,17 +399,21 @@ export class Exchange implements Waiter, UpstreamUser {
   #connectFailed(error: string): void {
     const session = this.#session;
     if (session === undefined) return;
-    this.#session = undefined;
     // Where we have no descriptors left ourselves, the process is not to blame.
     if (!OUR_SHORTAGE.has(error)) this.gateway.source.reportConnectFailure(session);
-    session.close('app-failed');
+    if (this.#connectAttempts < MAX_CONNECT_ATTEMPTS - 1 && this.#request.repeatable) {
+      this.#tryElsewhere('app took no connection');
+    } else this.#fail('PSG4007', { error });
+  }
+
+  /** Another session, of the same process or of another one. */
+  #tryElsewhere(reason: string): void {
+    const session = this.#session;
+    this.#session = undefined;
+    session?.close('app-failed');
     this.#connectAttempts += 1;
-    if (this.#connectAttempts >= MAX_CONNECT_ATTEMPTS || !this.#request.repeatable) {
-      this.#fail('PSG4007', { error });
-      return;
-    }
     this.gateway.counters.retries += 1;
-    this.#transition('waiting', 'app took no connection');
+    this.#transition('waiting', reason);
     // The first time at once (another process may be there), then with the sweep (a full backlog needs a moment).
     if (this.#connectAttempts === 1) this.#askPool();
     else this.#retryAt = this.gateway.now + 1;
@@ -498,7 +491,7 @@ export class Exchange implements Waiter, UpstreamUser {
   /** The only place that writes the state. */
   #transition(to: ExchangeState, reason: string): void {
     const from = this.#state;
-    assert(MOVES[from].includes(to), 'illegal move of an exchange');
+    assert(EXCHANGE_MOVES[from].includes(to), 'illegal move of an exchange');
     this.#state = to;
     if (this.gateway.log.enabled('trace')) {
       this.gateway.log.trace('exchange moved', { request: this.requestId, from, to, reason });

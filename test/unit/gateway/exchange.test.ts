@@ -40,53 +40,6 @@ test('many exchanges on one connection use one app connection and decode setting
   assert.strictEqual(fixture.source.open, 0);
 });
 
-test('a kept connection that the app closes is replaced by a new one for a GET, unseen by the client', async (t) => {
-  const fixture = await Fixture.start(t);
-  // Each connection answers once and dies with the second request.
-  await fixture.app((socket) => {
-    socket.once('data', () => {
-      socket.write(OK);
-      socket.once('data', () => socket.destroy());
-    });
-  });
-  const client = fixture.client();
-  assert.strictEqual((await client.request()).body, 'hello');
-  assert.strictEqual((await client.request()).body, 'hello');
-  assert.strictEqual(fixture.gateway.counters.retries, 1);
-  assert.strictEqual((await client.request({ method: 'POST', body: 'x' })).head?.status, 502);
-});
-
-test('no request is repeated once a byte of an answer was seen, or on a new connection', async (t) => {
-  const fixture = await Fixture.start(t);
-  await fixture.app((socket, nth) => {
-    socket.once('data', () => {
-      if (nth > 1) socket.destroy();
-      else socket.write(OK);
-      socket.once('data', () => socket.end('H'));
-    });
-  });
-  const client = fixture.client();
-  await client.request();
-  assert.strictEqual((await client.request()).head?.status, 502);
-  assert.strictEqual((await client.request()).head?.status, 502);
-  assert.strictEqual(fixture.appSockets.length, 2);
-});
-
-test('a process that takes no connection is reported, and after a few attempts the answer is 503', async (t) => {
-  const clock = new FakeClock();
-  const fixture = await Fixture.start(t, clock);
-  fixture.source.target = { path: '/nonexistent/app.sock' };
-  const client = fixture.client();
-  const answer = client.send();
-  await eventually(3000, 'the exchange gives up', () => {
-    clock.advance(250);
-    return answer.end;
-  });
-  assert.strictEqual(answer.head?.status, 503);
-  assert.strictEqual(fixture.source.connectFailures, 4);
-  assert.strictEqual(fixture.source.open, 0);
-});
-
 test('a buffered upload reaches the app with its length, in one piece with the head', async (t) => {
   const fixture = await Fixture.start(t);
   const seen: string[] = [];

@@ -141,9 +141,10 @@ export class Fixture {
   }
 
   /** A raw app; `serve` is called for each connection. Sessions lead to it from now on. */
-  async app(serve: (socket: Socket, nth: number) => void): Promise<void> {
+  /** @param unread connections are handed over before anything was read from them; resume() begins */
+  async app(serve: (socket: Socket, nth: number) => void, unread = false): Promise<void> {
     const path = join(this.#dir, `app${this.#apps.length}.sock`);
-    const server = createServer((socket) => {
+    const server = createServer({ pauseOnConnect: unread }, (socket) => {
       socket.on('error', () => undefined);
       this.appSockets.push(socket);
       serve(socket, this.appSockets.length);
