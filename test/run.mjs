@@ -1,5 +1,5 @@
 /**
- * Runs groups of tests one after the other and sums up: `node test/run.mjs [group…] [-- pattern]`, by default all groups.
+ * Runs groups of tests one after the other and sums up: `node test/run.mjs [group…] [-- pattern]`, by default all groups but soak.
  * A group that fails does not stop the following ones. Needs what `core/cli/setup.mjs --tests` brings.
  */
 import { spawn } from 'node:child_process';
@@ -29,6 +29,8 @@ const GROUPS = [
   tests('config', ['test/config'], 2),
   tests('integration', ['test/integration'], SERVERS_AT_ONCE),
   tests('fault', ['test/fault'], SERVERS_AT_ONCE),
+  // Minutes and gigabytes: only when it is named.
+  { ...tests('soak', ['test/soak'], 1), onDemand: true },
 ];
 const SHORTHANDS = {
   check: ['lint', 'format', 'c'],
@@ -122,8 +124,12 @@ async function main() {
     );
     return 1;
   }
-  const chosen = GROUPS.filter(({ name }) => names.length === 0 || names.includes(name));
-  const needsServers = chosen.some(({ name }) => ['module', 'config', 'integration', 'fault'].includes(name));
+  const chosen = GROUPS.filter(
+    ({ name, onDemand }) => names.includes(name) || (names.length === 0 && onDemand !== true),
+  );
+  const needsServers = chosen.some(({ name }) =>
+    ['module', 'config', 'integration', 'fault', 'soak'].includes(name),
+  );
   const staged = needsServers ? stage() : undefined;
   const results = [];
   try {

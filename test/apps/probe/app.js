@@ -84,6 +84,18 @@ function pour(res, total, done) {
   go();
 }
 
+/** Tells under /aborted what became of the request. */
+function watch(req, res) {
+  const begun = performance.now();
+  const id = req.headers['x-hang-id'] ?? '';
+  hangs.open += 1;
+  hangs.last = { state: 'hanging', id };
+  res.on('close', () => {
+    hangs.open -= 1;
+    if (!res.writableFinished) hangs.last = { state: 'aborted', id, afterMs: performance.now() - begun };
+  });
+}
+
 const ROUTES = {
   '/': (req, res) => text(res, 'hello, probe'),
   '/version': (req, res) => text(res, VERSION),
@@ -232,15 +244,12 @@ const ROUTES = {
     }, Number(q.get('ms') ?? 100));
     res.on('close', () => clearInterval(timer));
   },
-  '/hang': (req, res) => {
-    const begun = performance.now();
-    const id = req.headers['x-hang-id'] ?? '';
-    hangs.open += 1;
-    hangs.last = { state: 'hanging', id };
-    res.on('close', () => {
-      hangs.open -= 1;
-      if (!res.writableFinished) hangs.last = { state: 'aborted', id, afterMs: performance.now() - begun };
-    });
+  '/hang': (req, res) => watch(req, res),
+  // As fast as it is taken, watched like /hang.
+  '/pour': (req, res, q) => {
+    watch(req, res);
+    res.writeHead(200, { 'Content-Type': 'application/octet-stream' });
+    pour(res, Number(q.get('n')), () => res.end());
   },
   '/aborted': (req, res) => json(res, { ...hangs.last, open: hangs.open }),
   '/spin': (req, res, q) => {
