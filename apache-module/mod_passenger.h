@@ -198,7 +198,8 @@ const char *psg_request_target(request_rec *r, int keep_original);
 
 /* ---- connect.c ---- */
 
-#define PSG_READ_BUFFER 65536u
+/* A whole frame of the largest DATA, and the head of an answer before it: a few bytes less would cost each frame a second read. */
+#define PSG_READ_BUFFER (PSG_FRAME_HEADER_SIZE + PSG_MAX_BODY + 4096u)
 
 typedef struct psg_connection {
     int fd;

@@ -20,6 +20,7 @@ const PHUSION_ROOT = '/usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini'
 /** No child comes or goes during a measurement, and 256 connections all find a worker within one app's share of them. */
 const SIZE = `StartServers 4
 ServerLimit 4
+ThreadLimit 100
 ThreadsPerChild 100
 MaxRequestWorkers 400
 MinSpareThreads 1
