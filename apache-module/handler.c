@@ -98,8 +98,8 @@ static void poll_set(const psg_exchange *exchange, struct pollfd set[2])
     if (!exchange->body_ended) {
         set[1].events = psg_upload_pending(exchange) ? POLLRDHUP : POLLIN;
     }
-    else if (!exchange->client_pipelined) {
-        set[1].events = POLLIN | POLLRDHUP;
+    else {
+        set[1].events = exchange->client_pipelined ? POLLRDHUP : POLLIN | POLLRDHUP;
     }
 }
 
@@ -120,7 +120,8 @@ static int client_left(psg_exchange *exchange, short events)
     if (!exchange->body_ended) {
         return (events & POLLRDHUP) != 0;
     }
-    return psg_client_is_gone(exchange) || ((events & POLLRDHUP) != 0 && !exchange->client_pipelined);
+    /* Also when a next request waits: or one byte behind the request would hold a worker without a client. */
+    return (events & POLLRDHUP) != 0 || psg_client_is_gone(exchange);
 }
 
 static enum psg_outcome core_closed(psg_exchange *exchange)

@@ -245,7 +245,7 @@ typedef struct {
 
     int client_fd;             /* -1: cannot be polled (HTTP/2) */
     int watch_client;          /* poll client_fd for its end */
-    int client_pipelined;      /* bytes of a next request wait: an end cannot be seen any more */
+    int client_pipelined;      /* bytes of a next request wait: only a FIN is worth waking up for */
 
     apr_bucket_brigade *body;  /* of the request, NULL without one */
     unsigned char frame[PSG_FRAME_HEADER_SIZE];
