@@ -148,7 +148,7 @@ export function missedTargets(rows: readonly Row[]): string[] {
         `CPU is ${part.toFixed(2)} × Phusion Passenger, at most ${MAX_CPU_OF_PHUSION}`,
       );
     }
-    if (row.what === '12 B, 16')
+    if (row.what === '12 B x 16')
       expect(
         row.latency.median <= MAX_LATENCY,
         `median latency is ${times(row.latency.median)}, at most ${MAX_LATENCY}`,
