@@ -3,8 +3,8 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "1eaba0bfb5ad5623"
-#define PSG_DIRECTIVE_COUNT 116
+#define PSG_TABLE_HASH "c84dab378188b8d1"
+#define PSG_DIRECTIVE_COUNT 117
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
 #define PSG_DIRECTIVES(ROW) \
@@ -56,74 +56,75 @@
   ROW(45, "PassengerResistDeploymentErrors", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "On a restart, keep the old processes when the new code does not start") \
   ROW(46, "PassengerRedeployOnReload", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether a reload of Apache starts this app anew even if its configuration is unchanged") \
   ROW(47, "PassengerDrainTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an old process may take to finish its requests before it is stopped") \
-  ROW(48, "PassengerShutdownTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app process may take to exit after it was asked to, before it is killed") \
-  ROW(49, "PassengerEnabled", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Whether requests for this place may go to an app") \
-  ROW(50, "PassengerHighPerformance", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Skip the directory walk, mod_rewrite and mod_autoindex for requests that go to the app") \
-  ROW(51, "PassengerBufferUpload", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Take the whole request body before the app is bothered with it") \
-  ROW(52, "PassengerBufferResponse", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Let Apache collect the response instead of sending each piece at once") \
-  ROW(53, "PassengerErrorOverride", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Replace the app's own error responses (400 and up) by Apache's ErrorDocument") \
-  ROW(54, "PassengerAllowEncodedSlashes", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_SUPPORTED, -1, 0, "Give the app the URI as the client wrote it, so that %2F survives") \
-  ROW(55, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
-  ROW(56, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Name of the cookie of PassengerStickySessions") \
-  ROW(57, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
-  ROW(58, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
-  ROW(59, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
-  ROW(60, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \
-  ROW(61, "PassengerDumpConfigManifest", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
-  ROW(62, "PassengerFileDescriptorLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
-  ROW(63, "PassengerDefaultRuby", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(64, "PassengerSpawnDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "starting an app needs no directory of its own here") \
-  ROW(65, "PassengerDisableSecurityUpdateCheck", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(66, "PassengerSecurityUpdateCheckProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(67, "PassengerDisableAnonymousTelemetry", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(68, "PassengerAnonymousTelemetryProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(69, "PassengerTurbocaching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no response cache, by design; use mod_cache") \
-  ROW(70, "PassengerAdminPanelUrl", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(71, "PassengerAdminPanelAuthType", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(72, "PassengerAdminPanelUsername", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(73, "PassengerAdminPanelPassword", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(74, "PassengerFlyWith", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps always outlive reloads of Apache and the core; this is the normal mode") \
-  ROW(75, "PassengerAnalyticsLogUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(76, "PassengerAnalyticsLogGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(77, "PassengerAnalyticsCollectionRate", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(78, "PassengerDirectInstanceRequestAddress", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps listen on private sockets only") \
-  ROW(79, "PassengerSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
-  ROW(80, "PassengerRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(81, "PassengerPython", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Python apps are not run by Passenger TS") \
-  ROW(82, "PassengerMaxPreloaderIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
-  ROW(83, "PassengerPreloadBundler", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(84, "PassengerMonitorLogFile", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(85, "PassengerLveMinUid", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "limits of CloudLinux are not entered by Passenger TS") \
-  ROW(86, "PassengerDebugger", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "a debugger for Ruby; start Node.js apps with --inspect through NODE_OPTIONS") \
-  ROW(87, "PassengerConcurrencyModel", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "process|thread", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
-  ROW(88, "PassengerThreadCount", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
-  ROW(89, "RailsSpawnServer", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(90, "RailsAllowModRewrite", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(91, "RailsFrameworkSpawnerIdleTime", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(92, "PassengerUseGlobalQueue", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(93, "UnionStationGatewayAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(94, "UnionStationGatewayPort", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(95, "UnionStationGatewayCert", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(96, "UnionStationProxyAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(97, "UnionStationKey", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(98, "UnionStationFilter", PSG_SCOPE_REQUEST, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(99, "UnionStationSupport", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(100, "PassengerTempDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerInstanceRegistryDir") \
-  ROW(101, "PassengerUploadBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerDataBufferDir") \
-  ROW(102, "PassengerResolveSymlinksInDocumentRoot", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5.2; use PassengerAppRoot") \
-  ROW(103, "RailsEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 20, 0, "Older name of PassengerAppEnv") \
-  ROW(104, "RackEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 20, 0, "Older name of PassengerAppEnv") \
-  ROW(105, "RailsRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 80, 0, "Older name of PassengerRuby") \
-  ROW(106, "PassengerDebugLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 3, 0, "Older name of PassengerLogFile") \
-  ROW(107, "RailsMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 6, 0, "Older name of PassengerMaxPoolSize") \
-  ROW(108, "RailsMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 8, 0, "Older name of PassengerMaxInstancesPerApp") \
-  ROW(109, "RailsPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 7, 0, "Older name of PassengerPoolIdleTime") \
-  ROW(110, "RailsUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 13, 0, "Older name of PassengerUserSwitching") \
-  ROW(111, "RailsDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 14, 0, "Older name of PassengerDefaultUser") \
-  ROW(112, "RailsAppSpawnerIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 82, 0, "Older name of PassengerMaxPreloaderIdleTime") \
-  ROW(113, "RailsBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 26, 0, "Older name of PassengerBaseURI") \
-  ROW(114, "RackBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 26, 0, "Older name of PassengerBaseURI") \
-  ROW(115, "RailsSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 79, 0, "Older name of PassengerSpawnMethod")
+  ROW(48, "PassengerAbortWebsocketsOnProcessShutdown", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether WebSockets and other tunnels end as soon as their process is replaced") \
+  ROW(49, "PassengerShutdownTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app process may take to exit after it was asked to, before it is killed") \
+  ROW(50, "PassengerEnabled", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Whether requests for this place may go to an app") \
+  ROW(51, "PassengerHighPerformance", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Skip the directory walk, mod_rewrite and mod_autoindex for requests that go to the app") \
+  ROW(52, "PassengerBufferUpload", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Take the whole request body before the app is bothered with it") \
+  ROW(53, "PassengerBufferResponse", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Let Apache collect the response instead of sending each piece at once") \
+  ROW(54, "PassengerErrorOverride", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Replace the app's own error responses (400 and up) by Apache's ErrorDocument") \
+  ROW(55, "PassengerAllowEncodedSlashes", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_SUPPORTED, -1, 0, "Give the app the URI as the client wrote it, so that %2F survives") \
+  ROW(56, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
+  ROW(57, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Name of the cookie of PassengerStickySessions") \
+  ROW(58, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
+  ROW(59, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
+  ROW(60, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
+  ROW(61, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \
+  ROW(62, "PassengerDumpConfigManifest", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
+  ROW(63, "PassengerFileDescriptorLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
+  ROW(64, "PassengerDefaultRuby", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(65, "PassengerSpawnDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "starting an app needs no directory of its own here") \
+  ROW(66, "PassengerDisableSecurityUpdateCheck", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(67, "PassengerSecurityUpdateCheckProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(68, "PassengerDisableAnonymousTelemetry", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(69, "PassengerAnonymousTelemetryProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(70, "PassengerTurbocaching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no response cache, by design; use mod_cache") \
+  ROW(71, "PassengerAdminPanelUrl", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(72, "PassengerAdminPanelAuthType", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(73, "PassengerAdminPanelUsername", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(74, "PassengerAdminPanelPassword", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(75, "PassengerFlyWith", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps always outlive reloads of Apache and the core; this is the normal mode") \
+  ROW(76, "PassengerAnalyticsLogUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(77, "PassengerAnalyticsLogGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(78, "PassengerAnalyticsCollectionRate", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(79, "PassengerDirectInstanceRequestAddress", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps listen on private sockets only") \
+  ROW(80, "PassengerSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
+  ROW(81, "PassengerRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(82, "PassengerPython", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Python apps are not run by Passenger TS") \
+  ROW(83, "PassengerMaxPreloaderIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
+  ROW(84, "PassengerPreloadBundler", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(85, "PassengerMonitorLogFile", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(86, "PassengerLveMinUid", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "limits of CloudLinux are not entered by Passenger TS") \
+  ROW(87, "PassengerDebugger", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "a debugger for Ruby; start Node.js apps with --inspect through NODE_OPTIONS") \
+  ROW(88, "PassengerConcurrencyModel", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "process|thread", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
+  ROW(89, "PassengerThreadCount", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
+  ROW(90, "RailsSpawnServer", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(91, "RailsAllowModRewrite", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(92, "RailsFrameworkSpawnerIdleTime", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(93, "PassengerUseGlobalQueue", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(94, "UnionStationGatewayAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(95, "UnionStationGatewayPort", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(96, "UnionStationGatewayCert", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(97, "UnionStationProxyAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(98, "UnionStationKey", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(99, "UnionStationFilter", PSG_SCOPE_REQUEST, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(100, "UnionStationSupport", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(101, "PassengerTempDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerInstanceRegistryDir") \
+  ROW(102, "PassengerUploadBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerDataBufferDir") \
+  ROW(103, "PassengerResolveSymlinksInDocumentRoot", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5.2; use PassengerAppRoot") \
+  ROW(104, "RailsEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 20, 0, "Older name of PassengerAppEnv") \
+  ROW(105, "RackEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 20, 0, "Older name of PassengerAppEnv") \
+  ROW(106, "RailsRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 81, 0, "Older name of PassengerRuby") \
+  ROW(107, "PassengerDebugLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 3, 0, "Older name of PassengerLogFile") \
+  ROW(108, "RailsMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 6, 0, "Older name of PassengerMaxPoolSize") \
+  ROW(109, "RailsMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 8, 0, "Older name of PassengerMaxInstancesPerApp") \
+  ROW(110, "RailsPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 7, 0, "Older name of PassengerPoolIdleTime") \
+  ROW(111, "RailsUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 13, 0, "Older name of PassengerUserSwitching") \
+  ROW(112, "RailsDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 14, 0, "Older name of PassengerDefaultUser") \
+  ROW(113, "RailsAppSpawnerIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 83, 0, "Older name of PassengerMaxPreloaderIdleTime") \
+  ROW(114, "RailsBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 26, 0, "Older name of PassengerBaseURI") \
+  ROW(115, "RackBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 26, 0, "Older name of PassengerBaseURI") \
+  ROW(116, "RailsSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 80, 0, "Older name of PassengerSpawnMethod")
 
 #define PSG_ID_ROOT 0
 #define PSG_ID_CORE_NODEJS 1
@@ -173,60 +174,61 @@
 #define PSG_ID_RESIST_DEPLOYMENT_ERRORS 45
 #define PSG_ID_REDEPLOY_ON_RELOAD 46
 #define PSG_ID_DRAIN_TIMEOUT 47
-#define PSG_ID_SHUTDOWN_TIMEOUT 48
-#define PSG_ID_ENABLED 49
-#define PSG_ID_HIGH_PERFORMANCE 50
-#define PSG_ID_BUFFER_UPLOAD 51
-#define PSG_ID_BUFFER_RESPONSE 52
-#define PSG_ID_ERROR_OVERRIDE 53
-#define PSG_ID_ALLOW_ENCODED_SLASHES 54
-#define PSG_ID_STICKY_SESSIONS 55
-#define PSG_ID_STICKY_SESSIONS_COOKIE_NAME 56
-#define PSG_ID_STICKY_SESSIONS_COOKIE_ATTRIBUTES 57
-#define PSG_ID_MAX_REQUEST_TIME 58
-#define PSG_ID_MAX_REQUEST_QUEUE_TIME 59
-#define PSG_ID_CTL 60
-#define PSG_ID_DUMP_CONFIG_MANIFEST 61
-#define PSG_ID_FILE_DESCRIPTOR_LOG_FILE 62
-#define PSG_ID_DEFAULT_RUBY 63
-#define PSG_ID_SPAWN_DIR 64
-#define PSG_ID_DISABLE_SECURITY_UPDATE_CHECK 65
-#define PSG_ID_SECURITY_UPDATE_CHECK_PROXY 66
-#define PSG_ID_DISABLE_ANONYMOUS_TELEMETRY 67
-#define PSG_ID_ANONYMOUS_TELEMETRY_PROXY 68
-#define PSG_ID_TURBOCACHING 69
-#define PSG_ID_ADMIN_PANEL_URL 70
-#define PSG_ID_ADMIN_PANEL_AUTH_TYPE 71
-#define PSG_ID_ADMIN_PANEL_USERNAME 72
-#define PSG_ID_ADMIN_PANEL_PASSWORD 73
-#define PSG_ID_FLY_WITH 74
-#define PSG_ID_ANALYTICS_LOG_USER 75
-#define PSG_ID_ANALYTICS_LOG_GROUP 76
-#define PSG_ID_ANALYTICS_COLLECTION_RATE 77
-#define PSG_ID_DIRECT_INSTANCE_REQUEST_ADDRESS 78
-#define PSG_ID_SPAWN_METHOD 79
-#define PSG_ID_RUBY 80
-#define PSG_ID_PYTHON 81
-#define PSG_ID_MAX_PRELOADER_IDLE_TIME 82
-#define PSG_ID_PRELOAD_BUNDLER 83
-#define PSG_ID_MONITOR_LOG_FILE 84
-#define PSG_ID_LVE_MIN_UID 85
-#define PSG_ID_DEBUGGER 86
-#define PSG_ID_CONCURRENCY_MODEL 87
-#define PSG_ID_THREAD_COUNT 88
-#define PSG_ID_RAILS_SPAWN_SERVER 89
-#define PSG_ID_RAILS_ALLOW_MOD_REWRITE 90
-#define PSG_ID_RAILS_FRAMEWORK_SPAWNER_IDLE_TIME 91
-#define PSG_ID_USE_GLOBAL_QUEUE 92
-#define PSG_ID_UNION_STATION_GATEWAY_ADDRESS 93
-#define PSG_ID_UNION_STATION_GATEWAY_PORT 94
-#define PSG_ID_UNION_STATION_GATEWAY_CERT 95
-#define PSG_ID_UNION_STATION_PROXY_ADDRESS 96
-#define PSG_ID_UNION_STATION_KEY 97
-#define PSG_ID_UNION_STATION_FILTER 98
-#define PSG_ID_UNION_STATION_SUPPORT 99
-#define PSG_ID_TEMP_DIR 100
-#define PSG_ID_UPLOAD_BUFFER_DIR 101
-#define PSG_ID_RESOLVE_SYMLINKS_IN_DOCUMENT_ROOT 102
+#define PSG_ID_ABORT_WEBSOCKETS_ON_PROCESS_SHUTDOWN 48
+#define PSG_ID_SHUTDOWN_TIMEOUT 49
+#define PSG_ID_ENABLED 50
+#define PSG_ID_HIGH_PERFORMANCE 51
+#define PSG_ID_BUFFER_UPLOAD 52
+#define PSG_ID_BUFFER_RESPONSE 53
+#define PSG_ID_ERROR_OVERRIDE 54
+#define PSG_ID_ALLOW_ENCODED_SLASHES 55
+#define PSG_ID_STICKY_SESSIONS 56
+#define PSG_ID_STICKY_SESSIONS_COOKIE_NAME 57
+#define PSG_ID_STICKY_SESSIONS_COOKIE_ATTRIBUTES 58
+#define PSG_ID_MAX_REQUEST_TIME 59
+#define PSG_ID_MAX_REQUEST_QUEUE_TIME 60
+#define PSG_ID_CTL 61
+#define PSG_ID_DUMP_CONFIG_MANIFEST 62
+#define PSG_ID_FILE_DESCRIPTOR_LOG_FILE 63
+#define PSG_ID_DEFAULT_RUBY 64
+#define PSG_ID_SPAWN_DIR 65
+#define PSG_ID_DISABLE_SECURITY_UPDATE_CHECK 66
+#define PSG_ID_SECURITY_UPDATE_CHECK_PROXY 67
+#define PSG_ID_DISABLE_ANONYMOUS_TELEMETRY 68
+#define PSG_ID_ANONYMOUS_TELEMETRY_PROXY 69
+#define PSG_ID_TURBOCACHING 70
+#define PSG_ID_ADMIN_PANEL_URL 71
+#define PSG_ID_ADMIN_PANEL_AUTH_TYPE 72
+#define PSG_ID_ADMIN_PANEL_USERNAME 73
+#define PSG_ID_ADMIN_PANEL_PASSWORD 74
+#define PSG_ID_FLY_WITH 75
+#define PSG_ID_ANALYTICS_LOG_USER 76
+#define PSG_ID_ANALYTICS_LOG_GROUP 77
+#define PSG_ID_ANALYTICS_COLLECTION_RATE 78
+#define PSG_ID_DIRECT_INSTANCE_REQUEST_ADDRESS 79
+#define PSG_ID_SPAWN_METHOD 80
+#define PSG_ID_RUBY 81
+#define PSG_ID_PYTHON 82
+#define PSG_ID_MAX_PRELOADER_IDLE_TIME 83
+#define PSG_ID_PRELOAD_BUNDLER 84
+#define PSG_ID_MONITOR_LOG_FILE 85
+#define PSG_ID_LVE_MIN_UID 86
+#define PSG_ID_DEBUGGER 87
+#define PSG_ID_CONCURRENCY_MODEL 88
+#define PSG_ID_THREAD_COUNT 89
+#define PSG_ID_RAILS_SPAWN_SERVER 90
+#define PSG_ID_RAILS_ALLOW_MOD_REWRITE 91
+#define PSG_ID_RAILS_FRAMEWORK_SPAWNER_IDLE_TIME 92
+#define PSG_ID_USE_GLOBAL_QUEUE 93
+#define PSG_ID_UNION_STATION_GATEWAY_ADDRESS 94
+#define PSG_ID_UNION_STATION_GATEWAY_PORT 95
+#define PSG_ID_UNION_STATION_GATEWAY_CERT 96
+#define PSG_ID_UNION_STATION_PROXY_ADDRESS 97
+#define PSG_ID_UNION_STATION_KEY 98
+#define PSG_ID_UNION_STATION_FILTER 99
+#define PSG_ID_UNION_STATION_SUPPORT 100
+#define PSG_ID_TEMP_DIR 101
+#define PSG_ID_UPLOAD_BUFFER_DIR 102
+#define PSG_ID_RESOLVE_SYMLINKS_IN_DOCUMENT_ROOT 103
 
 #endif

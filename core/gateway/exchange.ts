@@ -68,6 +68,11 @@ export class Exchange implements Waiter, UpstreamUser {
     return this.#state === 'done' || this.#state === 'aborted';
   }
 
+  /** A tunnel whose app has ended its direction. */
+  get appEnded(): boolean {
+    return this.#tunnel?.endWritten === true;
+  }
+
   get requestId(): string {
     return exchangeIdText(this.frame.idHigh, this.frame.idLow);
   }
@@ -92,15 +97,14 @@ export class Exchange implements Waiter, UpstreamUser {
   bodyEnd(): void {
     if (this.over || this.#state === 'flushing') return;
     this.#lastActivity = this.gateway.now;
-    if (this.#tunnel !== undefined) {
-      this.#tunnel.clientEnded();
-      this.#endTunnelIfOver();
-    } else this.#request.bodyEnd(this.#sendingTo());
+    if (this.#tunnel !== undefined) this.#tunnel.clientEnded();
+    else this.#request.bodyEnd(this.#sendingTo());
   }
 
   /** CANCEL, or the connection to the shim has gone. */
   cancel(reason: number): void {
-    if (this.over) return;
+    // Of a tunnel that is over on both sides, the last bytes may still be on their way to the app.
+    if (this.over || this.#tunnel?.over === true) return;
     this.#transition('aborted', 'canceled');
     this.#response.dispose();
     this.#giveBack('canceled');
@@ -175,17 +179,13 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   upstreamEnd(): void {
-    if (this.#tunnel === undefined) {
-      this.#upstreamOver(true);
-      return;
-    }
-    this.#tunnel.appEnded();
-    this.#endTunnelIfOver();
+    if (this.#tunnel === undefined) this.#upstreamOver(true);
+    else this.#tunnel.appEnded();
   }
 
   upstreamClosed(): void {
     if (this.#tunnel === undefined) this.#upstreamOver(false);
-    else this.#closeTunnel();
+    else this.#endTunnel(this.#upstream?.error === '' ? undefined : 'PSG4022');
   }
 
   upstreamDrained(): void {
@@ -268,6 +268,9 @@ export class Exchange implements Waiter, UpstreamUser {
     this.#transition('tunneling', 'status 101');
     this.gateway.counters.tunnels += 1;
     this.#tunnel = new Tunnel(this.link, upstream);
+    if (this.config.app.settings.abortWebsocketsOnProcessShutdown) {
+      this.#session?.onDrain(() => this.#endTunnel('PSG4021'));
+    }
     if (end > start) this.#tunnel.fromApp(room, start, end);
     if (this.link.shimEnded) this.#tunnel.clientEnded();
   }
@@ -419,17 +422,17 @@ export class Exchange implements Waiter, UpstreamUser {
     else this.#retryAt = this.gateway.now + 1;
   }
 
-  #endTunnelIfOver(): void {
-    if (this.#tunnel?.over === true) this.#closeTunnel();
-  }
-
-  #closeTunnel(): void {
-    if (this.#state !== 'tunneling') return;
-    this.#tunnel?.appEnded();
-    this.#transition('done', 'tunnel ended');
-    this.gateway.counters.completed += 1;
-    this.#giveBack('ok');
-    this.link.coreEnded();
+  /** The app's connection has gone in good order or, with `code`, the tunnel is cut: the client's ends, too. */
+  #endTunnel(code?: ErrorCode): void {
+    const tunnel = this.#tunnel;
+    if (this.#state !== 'tunneling' || tunnel === undefined) return;
+    this.#transition(code === undefined ? 'done' : 'aborted', code ?? 'tunnel ended');
+    this.gateway.counters[code === undefined ? 'completed' : 'aborted'] += 1;
+    this.#giveBack(code === undefined ? 'ok' : 'canceled');
+    if (code === undefined) tunnel.appEnded();
+    else if (!tunnel.endWritten)
+      this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 502, code));
+    this.link.finish();
   }
 
   /** A failure that this exchange has found itself: into the log, and to the client. */
@@ -493,6 +496,7 @@ export class Exchange implements Waiter, UpstreamUser {
     const from = this.#state;
     assert(EXCHANGE_MOVES[from].includes(to), 'illegal move of an exchange');
     this.#state = to;
+    if (from === 'tunneling') this.gateway.counters.tunnels -= 1;
     if (this.gateway.log.enabled('trace')) {
       this.gateway.log.trace('exchange moved', { request: this.requestId, from, to, reason });
     }

@@ -33,6 +33,7 @@ export class GatewayCounters {
   errors = 0;
   retries = 0;
   connections = 0;
+  /** Open at the moment. */
   tunnels = 0;
 }
 

@@ -28,7 +28,8 @@ export interface ListenerOptions {
   readonly maxDescriptors?: number;
 }
 
-const DEFAULT_MAX_CONNECTIONS = 8_192;
+/** A tunnel holds its connection: mostly the descriptors that the system allows are fewer. */
+const DEFAULT_MAX_CONNECTIONS = 65_536;
 const SHORTAGE_PACE_MS = 60_000;
 /** Descriptors kept free for connections to apps, buffer files and the log. */
 const RESERVE = 64;

@@ -94,9 +94,12 @@ export class ShimConnection implements FrameSink, ShimLink {
     return this.#exchange === undefined;
   }
 
-  /** While we do not read (the app is slower than the client), reading does not tell that the peer has left. */
+  /**
+   * While we do not read (the app is slower than the client), reading does not tell that the peer has left. One that has
+   * closed a tunnel behind END may have done so in good order: its last bytes wait to be read.
+   */
   get paused(): boolean {
-    return this.#paused && !this.#closed;
+    return this.#paused && !this.#closed && this.#exchange?.appEnded !== true;
   }
 
   get descriptor(): number {
@@ -171,6 +174,11 @@ export class ShimConnection implements FrameSink, ShimLink {
 
   coreEnded(): void {
     this.#settle();
+  }
+
+  finish(): void {
+    if (this.shimEnded) this.#settle();
+    else if (!this.#closed) this.#endSoftly();
   }
 
   // ---- for the listener

@@ -15,4 +15,6 @@ export interface ShimLink {
   readonly shimEnded: boolean;
   /** The core's side of the exchange has ended: END or ABORT is written. */
   coreEnded(): void;
+  /** The same for a tunnel. Behind END the shim hears only by the connection's end that its own direction is over, too. */
+  finish(): void;
 }

@@ -16,9 +16,14 @@ export class Tunnel {
     private readonly upstream: UpstreamConnection,
   ) {}
 
-  /** Whether both directions have ended. */
+  /** Whether both directions have ended; what the client has said may still be on its way to the app. */
   get over(): boolean {
     return this.#appEnded && this.#clientEnded;
+  }
+
+  /** Whether END is written. */
+  get endWritten(): boolean {
+    return this.#appEnded;
   }
 
   fromApp(room: Buffer, start: number, end: number): void {

@@ -367,6 +367,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
     if (from === 'ready') this.#serving = this.#serving.filter((other) => other !== process);
     if (to === 'exited') this.members.delete(process);
+    if (to === 'draining') this.turn.tell(() => process.tellDraining());
     this.#failWaiting();
     this.host.processMoved(this, process, from, to);
   }

@@ -61,6 +61,7 @@ export class AppProcess implements ProcessView {
   #turn = 0;
   #lastUsed: number;
   #readyAt: number | undefined;
+  readonly #drainListeners = new Set<() => void>();
   report: AppReport = {};
   readonly orderedAt: Date;
 
@@ -154,6 +155,22 @@ export class AppProcess implements ProcessView {
     this.#sessions -= 1;
     this.#processed += 1;
     this.#lastUsed = now;
+  }
+
+  /**
+   * Tells once, after the change, that it begins to drain; at once, after the caller has returned, when it does not serve
+   * any more. Returns what ends the listening.
+   */
+  onDrain(listener: () => void): () => void {
+    if (this.state === 'ready') this.#drainListeners.add(listener);
+    else queueMicrotask(listener);
+    return () => this.#drainListeners.delete(listener);
+  }
+
+  /** Called by the group when its books are complete. */
+  tellDraining(): void {
+    for (const listener of [...this.#drainListeners]) listener();
+    this.#drainListeners.clear();
   }
 
   /** No new sessions; when the old ones are done, or their time is up, it is stopped. Cancels a start. */

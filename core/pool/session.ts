@@ -18,6 +18,8 @@ export interface ProcessView {
   /** Sessions that it may hold; 0 = unlimited. */
   readonly concurrency: number;
   readonly sessions: number;
+  /** @returns what ends the listening */
+  onDrain(listener: () => void): () => void;
 }
 
 export interface Session {
@@ -25,6 +27,8 @@ export interface Session {
   readonly target: AppTarget;
   /** The path of a Unix target; empty for a port. */
   readonly socketPath: string;
+  /** Calls when the process begins to drain, as long as the session is open. */
+  onDrain(listener: () => void): void;
   /** Gives the slot back. Only the first call counts. */
   close(outcome: SessionOutcome): void;
 }
@@ -36,6 +40,7 @@ export interface SessionOwner<P extends ProcessView> {
 
 export class PoolSession<P extends ProcessView> implements Session {
   #open = true;
+  #stopListening: (() => void) | undefined;
 
   constructor(
     readonly process: P,
@@ -51,9 +56,17 @@ export class PoolSession<P extends ProcessView> implements Session {
     return 'path' in target ? target.path : '';
   }
 
+  onDrain(listener: () => void): void {
+    if (!this.#open) return;
+    this.#stopListening = this.process.onDrain(() => {
+      if (this.#open) listener();
+    });
+  }
+
   close(outcome: SessionOutcome): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#stopListening?.();
     this.owner.sessionClosed(this.process, outcome);
   }
 }

@@ -21,7 +21,11 @@ const config: RequestConfig = {
   request: new ExplicitValues().settings('request'),
   serverName: 'bench',
 };
-const session: GatewaySession = { target: { path: APP_SOCKET }, close: () => undefined };
+const session: GatewaySession = {
+  target: { path: APP_SOCKET },
+  onDrain: () => undefined,
+  close: () => undefined,
+};
 const source = { checkout: () => session, reportConnectFailure: () => undefined };
 const log = new Log(
   'gateway',

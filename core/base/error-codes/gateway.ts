@@ -135,4 +135,21 @@ export const GATEWAY_ERRORS = {
     outcome: "The client's connection is broken, so that it cannot take the part for the whole.",
     action: 'Check the disk.',
   },
+  PSG4021: {
+    severity: 'info',
+    message: 'tunnel was cut because its process is replaced',
+    status: 503,
+    cause:
+      'The app was restarted or redeployed, or Apache stops, and PassengerAbortWebsocketsOnProcessShutdown is on.',
+    outcome: "The client's connection ends; WebSocket clients connect again and reach the new process.",
+    action: 'None. Turn the directive off to let tunnels go on until PassengerDrainTimeout.',
+  },
+  PSG4022: {
+    severity: 'info',
+    message: 'tunnel broke off on the side of the app',
+    status: 502,
+    cause: 'The app, or its end, reset the connection of an open WebSocket or other tunnel.',
+    outcome: "The client's connection is reset, so that it can tell this from a proper end.",
+    action: "Read the app's own output around this time.",
+  },
 } as const satisfies Record<string, ErrorRow>;

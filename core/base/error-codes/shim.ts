@@ -152,4 +152,19 @@ export const SHIM_ERRORS = {
     outcome: 'No core is started; apps answer 503.',
     action: 'Set PassengerInstanceRegistryDir to a shorter path.',
   },
+  PSG1019: {
+    severity: 'notice',
+    message: "open tunnels come near Apache's limit of connections, raise AsyncRequestWorkerFactor",
+    cause:
+      'A child of the event MPM takes at most ThreadsPerChild × (AsyncRequestWorkerFactor + 1) connections, tunnels included; nine tenths of it are open tunnels.',
+    outcome: 'Beyond the limit this child takes no connection until one ends; others wait in the backlog.',
+    action: 'Raise AsyncRequestWorkerFactor, and the limit of open files with it.',
+  },
+  PSG1020: {
+    severity: 'warn',
+    message: 'cannot start the thread for tunnels, they hold workers',
+    cause: 'The system gave Apache no thread or no descriptor.',
+    outcome: 'Each WebSocket holds a worker thread of this child until it ends.',
+    action: 'Raise the limits of threads and open files of Apache.',
+  },
 } as const satisfies Record<string, ErrorRow>;

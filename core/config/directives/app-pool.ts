@@ -163,6 +163,21 @@ export const APP_POOL_DIRECTIVES = [
     example: 'PassengerDrainTimeout 120',
   },
   {
+    name: 'PassengerAbortWebsocketsOnProcessShutdown',
+    key: 'abortWebsocketsOnProcessShutdown',
+    scope: 'app',
+    kind: 'flag',
+    default: true,
+    effect: 'next-request',
+    status: 'supported',
+    cli: '--abort-websockets-on-process-shutdown',
+    summary: 'Whether WebSockets and other tunnels end as soon as their process is replaced',
+    details:
+      'Clients connect again and reach the new code. Off: tunnels go on until both ends are done or ' +
+      'PassengerDrainTimeout has passed. Bears the name of the option that Passenger has for Nginx.',
+    example: 'PassengerAbortWebsocketsOnProcessShutdown off',
+  },
+  {
     name: 'PassengerShutdownTimeout',
     key: 'shutdownTimeout',
     scope: 'app',

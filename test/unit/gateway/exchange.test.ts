@@ -273,26 +273,6 @@ test('failures of the pool become a page: safe in production, detailed and escap
   assert.strictEqual(none.end, 'end');
 });
 
-test('an upgrade becomes a tunnel whose directions end one by one', async (t) => {
-  const fixture = await Fixture.start(t);
-  await fixture.app((socket) => {
-    socket.once('data', () => {
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi ');
-      socket.on('data', (chunk) => socket.write(chunk));
-    });
-  });
-  const client = fixture.client();
-  const answer = client.send({ upgrade: true, fields: 'Connection: Upgrade\r\nUpgrade: echo\r\n' });
-  await eventually(1000, 'the tunnel is open', () => answer.head?.status === 101);
-  assert.strictEqual(answer.field('upgrade'), 'echo');
-  client.body('ping');
-  await eventually(1000, 'the echo', () => answer.body === 'hi ping');
-  client.bodyEnd();
-  assert.strictEqual((await client.finished(answer)).end, 'end');
-  await fixture.answering(OK);
-  assert.strictEqual((await client.request()).body, 'hello');
-});
-
 test('a module that leaves while the app does not read the upload ends the exchange all the same', async (t) => {
   const fixture = await Fixture.start(t);
   await fixture.app((socket) => socket.pause());

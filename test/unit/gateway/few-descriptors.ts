@@ -33,7 +33,8 @@ async function main(dir: string): Promise<void> {
     request: new ExplicitValues().settings('request'),
     serverName: 'test',
   };
-  const session = { target: { path: join(dir, 'app.sock') }, close: () => undefined };
+  const target = { path: join(dir, 'app.sock') };
+  const session = { target, onDrain: () => undefined, close: () => undefined };
   const write = (_level: string, _room: string, text: string): void => void process.stdout.write(`${text}\n`);
   const gateway = new Gateway(
     {

@@ -32,6 +32,7 @@ export class FakeSource implements SessionSource {
   hold = false;
   readonly waiters: Waiter[] = [];
   readonly outcomes: SessionOutcome[] = [];
+  readonly drainListeners: (() => void)[] = [];
   readonly options: CheckoutOptions[] = [];
   open = 0;
   checkouts = 0;
@@ -55,6 +56,9 @@ export class FakeSource implements SessionSource {
     let closed = false;
     return {
       target: this.target,
+      onDrain: (listener) => {
+        this.drainListeners.push(listener);
+      },
       close: (outcome) => {
         if (closed) throw new Error('session closed twice');
         closed = true;

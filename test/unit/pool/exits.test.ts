@@ -105,6 +105,19 @@ test('a polite stop asks, then sends SIGTERM at half of ShutdownTimeout and kill
   assert.equal(bench.logged('PSG5008'), 1);
 });
 
+test('an open session hears once that its process drains, a closed one does not', async () => {
+  const bench = new Bench();
+  const config = appConfig('shop');
+  const [open, closed] = [await bench.served(config), await bench.served(config)];
+  const heard: string[] = [];
+  open.session?.onDrain(() => heard.push('open'));
+  closed.session?.onDrain(() => heard.push('closed'));
+  closed.close();
+  bench.pool.restart(config.groupKey, 'test');
+  bench.pool.restart(config.groupKey, 'test');
+  assert.deepEqual(heard, ['open']);
+});
+
 test('draining has a deadline', async () => {
   const bench = new Bench();
   const config = appConfig('shop', { drainTimeout: '60' });
