@@ -30,6 +30,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     }
     psg_log_config_notices(s);
     psg_share_init(pconf, s);
+    psg_tunnel_configure();
     if (psg_runtime_prepare(pconf, ptemp, s)) {
         psg_supervisor_ensure(psg_the_runtime(), s, pconf);
     }
@@ -43,6 +44,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     psg_connect_child_init(pchild);
     psg_settings_child_init();
     psg_request_child_init();
+    psg_tunnel_child_init(pchild, s);
     if (runtime != NULL && runtime->control_fd >= 0 && runtime->apache_pid != getpid()) {
         close(runtime->control_fd);
         runtime->control_fd = -1;
@@ -58,6 +60,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(psg_supervisor_monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_suspend_connection(psg_tunnel_suspended, NULL, NULL, APR_HOOK_REALLY_LAST);
+    psg_relay_register_filter();
     ap_hook_map_to_storage(psg_map_high_performance, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_fixups(psg_map_fixups, rewrite, dir, APR_HOOK_FIRST);
     ap_hook_fixups(psg_hide_directory, NULL, dir, APR_HOOK_LAST);

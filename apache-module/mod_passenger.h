@@ -292,8 +292,14 @@ int psg_client_is_gone(psg_exchange *exchange);
 enum psg_outcome psg_response_take(psg_exchange *exchange);
 void psg_response_break(psg_exchange *exchange);
 
-/* tunnel.c: pumps until one end is gone; holds its thread. */
+/* tunnel.c: takes exchange->core over; SUSPENDED when the child's tunnel thread carries the tunnel. */
 int psg_tunnel_run(psg_exchange *exchange);
 int psg_tunnel_open(psg_exchange *exchange, psg_head *head);
+
+/* tunnel_relay.c, tunnel_thread.c */
+void psg_relay_register_filter(void);
+void psg_tunnel_configure(void);
+void psg_tunnel_child_init(apr_pool_t *pchild, server_rec *s);
+void psg_tunnel_suspended(conn_rec *c, request_rec *r);
 
 #endif

@@ -109,14 +109,57 @@ static int peer_is_trusted(request_rec *r)
            && strcmp(r->useragent_ip, r->connection->client_ip) != 0;
 }
 
-/* Only websocket, only where HTTP/1.1 knows upgrades, never with a body. */
-static int is_upgrade(request_rec *r, const char *connection, int has_body)
+/* Upgrades that are between the client and Apache. */
+static int is_ours(const char *protocol, apr_size_t length)
 {
-    const char *protocol = apr_table_get(r->headers_in, "Upgrade");
+    return (length == 3 && strncasecmp(protocol, "h2c", 3) == 0) || (length == 2 && strncasecmp(protocol, "h2", 2) == 0)
+           || (length >= 4 && strncasecmp(protocol, "TLS/", 4) == 0);
+}
 
-    return connection != NULL && protocol != NULL && !has_body && r->method_number == M_GET && !r->header_only
-           && r->proto_num == HTTP_VERSION(1, 1) && r->connection->master == NULL && r->main == NULL
-           && ap_find_token(r->pool, connection, "upgrade") && strcasecmp(protocol, "websocket") == 0;
+/* One protocol: a token, perhaps with a version behind a slash. */
+static int is_protocol(const char *text, apr_size_t length)
+{
+    const char *slash = memchr(text, '/', length);
+    apr_size_t name = slash == NULL ? length : (apr_size_t)(slash - text);
+
+    return psg_is_token(text, name) && (slash == NULL || psg_is_token(slash + 1, length - name - 1));
+}
+
+/* The protocols of the field that an app may be asked for, never longer than the field; NULL: none, or it is no list. */
+static const char *asked_protocols(apr_pool_t *pool, const char *field)
+{
+    char *protocols = apr_palloc(pool, strlen(field) + 1), *end = protocols;
+
+    for (field += strspn(field, " \t,"); *field != '\0'; field += strspn(field, " \t,")) {
+        apr_size_t length = strcspn(field, " \t,");
+
+        if (!is_protocol(field, length)) {
+            return NULL;
+        }
+        if (!is_ours(field, length)) {
+            if (end > protocols) {
+                *end++ = ',';
+            }
+            memcpy(end, field, length);
+            end += length;
+        }
+        field += length;
+    }
+    *end = '\0';
+    return end > protocols ? protocols : NULL;
+}
+
+/* Only where HTTP/1.1 knows upgrades, never with a body. NULL: an ordinary request. */
+static const char *upgrade_of(request_rec *r, const char *connection, int has_body)
+{
+    const char *field = apr_table_get(r->headers_in, "Upgrade");
+
+    if (connection == NULL || field == NULL || has_body || r->method_number != M_GET || r->header_only
+        || r->proto_num != HTTP_VERSION(1, 1) || r->connection->master != NULL || r->main != NULL
+        || !ap_find_token(r->pool, connection, "upgrade")) {
+        return NULL;
+    }
+    return asked_protocols(r->pool, field);
 }
 
 /* The host that Apache routed by: of an absolute URI before the field. */
@@ -267,11 +310,12 @@ void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head
     const char *host = host_of(r);
     writer to = {.r = r, .connection = apr_table_get(r->headers_in, "Connection"), .trusted = peer_is_trusted(r)};
     const char *start = to.at = apr_palloc(r->pool, room_for(fields, target, host, r));
-    int tls = is_tls(r, to.trusted), upgrade, i;
+    int tls = is_tls(r, to.trusted), i;
+    const char *upgrade;
 
     body_facts(r, head);
-    upgrade = is_upgrade(r, to.connection, head->has_body);
-    if (upgrade) {
+    upgrade = upgrade_of(r, to.connection, head->has_body);
+    if (upgrade != NULL) {
         head->flags &= (unsigned char)~PSG_REQUEST_NO_BODY;  /* the tunnel's bytes are our side's body */
     }
     put_request_line(&to, target);
@@ -295,12 +339,13 @@ void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head
     if (r->user != NULL && is_field_value(r->user)) {
         put_field(&to, "X-Forwarded-User", r->user);
     }
-    if (upgrade) {
-        put(&to, "Connection: Upgrade\r\nUpgrade: websocket\r\n", 41);
+    if (upgrade != NULL) {
+        put_field(&to, "Connection", "Upgrade");
+        put_field(&to, "Upgrade", upgrade);
     }
     head->bytes = start;
     head->length = (apr_size_t)(to.at - start);
-    head->flags |= (tls ? PSG_REQUEST_TLS : 0) | (upgrade ? PSG_REQUEST_UPGRADE : 0)
+    head->flags |= (tls ? PSG_REQUEST_TLS : 0) | (upgrade != NULL ? PSG_REQUEST_UPGRADE : 0)
                    | (r->header_only ? PSG_REQUEST_HEAD_METHOD : 0);
     if (r->method_number == M_GET || r->method_number == M_OPTIONS || r->method_number == M_TRACE) {
         head->flags |= PSG_REQUEST_REPLAYABLE;

@@ -1,19 +1,18 @@
 /*
- * An upgraded connection: bytes both ways through the connection's filters (so that TLS works) until one end is gone.
- * This first form holds its worker thread. Called by response.c (the 101) and handler.c (the pump).
+ * An upgrade: the 101, and whose thread carries the tunnel. In the event MPM the child's tunnel thread does and the
+ * handler returns SUSPENDED; elsewhere the handler's own thread. Called by response.c (the 101) and handler.c.
  */
-#include "mod_passenger.h"
+#include "tunnel.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
-#include "http_connection.h"
+#include "ap_mpm.h"
 
-#define READ_SIZE 16384
-/* The core must take what the client sends, or the tunnel ends. */
-#define WRITE_LIMIT apr_time_from_sec(60)
-#define SLICE_MS 1000
+#define DEFAULT_DRAIN_TIMEOUT 60
+#define CHECK_MS 1000
 
 static void add_field(apr_bucket_brigade *to, const psg_field *field)
 {
@@ -45,7 +44,10 @@ int psg_tunnel_open(psg_exchange *exchange, psg_head *head)
         has_upgrade |= named(&field, "Upgrade");
         add_field(exchange->out, &field);
     }
-    apr_brigade_puts(exchange->out, NULL, NULL, has_upgrade ? "\r\n" : "Upgrade: websocket\r\n\r\n");
+    if (!has_upgrade) {
+        apr_brigade_puts(exchange->out, NULL, NULL, "Upgrade: websocket\r\n");
+    }
+    apr_brigade_puts(exchange->out, NULL, NULL, "\r\n");
     APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_flush_create(c->bucket_alloc));
     r->status = HTTP_SWITCHING_PROTOCOLS;
     r->status_line = NULL;
@@ -60,127 +62,106 @@ int psg_tunnel_open(psg_exchange *exchange, psg_head *head)
     return 1;
 }
 
-/* Frames of the core to the client; 0 when the core's direction is over. */
-static int to_client(psg_exchange *exchange)
+static psg_tunnel *make_tunnel(psg_exchange *exchange)
 {
-    psg_connection *core = exchange->core;
-    conn_rec *c = exchange->r->connection;
+    request_rec *r = exchange->r;
+    psg_tunnel *tunnel = apr_pcalloc(r->connection->pool, sizeof *tunnel);
 
-    while (core->start < core->end) {
-        psg_frame frame;
-        apr_size_t length;
-
-        if (exchange->data_left == 0) {
-            if (psg_frame_decode(core->buffer + core->start, core->end - core->start, &frame) == PSG_WIRE_MORE) {
-                break;
-            }
-            if (frame.type != PSG_DATA) {
-                exchange->ended = 1;
-                break;
-            }
-            core->start += PSG_FRAME_HEADER_SIZE;
-            exchange->data_left = frame.length;
-            continue;
-        }
-        length = core->end - core->start < exchange->data_left ? core->end - core->start : exchange->data_left;
-        APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_transient_create((char *)core->buffer + core->start, length,
-                                                                           c->bucket_alloc));
-        core->start += length;
-        exchange->data_left -= length;
-    }
-    if (!APR_BRIGADE_EMPTY(exchange->out)) {
-        APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_flush_create(c->bucket_alloc));
-        if (ap_pass_brigade(c->output_filters, exchange->out) != APR_SUCCESS || c->aborted) {
-            return 0;
-        }
-        apr_brigade_cleanup(exchange->out);
-    }
-    return !exchange->ended;
+    tunnel->r = r;
+    tunnel->c = r->connection;
+    tunnel->core = exchange->core;
+    tunnel->client_fd = exchange->client_fd;
+    tunnel->timeout = r->server->timeout;
+    tunnel->drain_limit =
+        apr_time_from_sec(psg_number(exchange->app->conf, PSG_ID_DRAIN_TIMEOUT, DEFAULT_DRAIN_TIMEOUT));
+    tunnel->last_activity = psg_now();
+    /* Its limits are for requests; nothing is due on an idle tunnel. */
+    ap_remove_input_filter_byhandle(r->connection->input_filters, "reqtimeout");
+    psg_relay_prepare(tunnel);
+    exchange->core = NULL;
+    return tunnel;
 }
 
-static int read_core(psg_exchange *exchange)
-{
-    psg_connection *core = exchange->core;
-    ssize_t length;
+/* ---- in the handler's own thread ---- */
 
-    if (!psg_connection_reserve(core, PSG_READ_BUFFER)) {
-        return 0;
-    }
-    length = recv(core->fd, core->buffer + core->end, core->capacity - core->end, 0);
-    if (length < 0) {
-        return errno == EAGAIN || errno == EINTR;
-    }
-    core->end += (apr_size_t)length;
-    return length > 0 && to_client(exchange);
+static short events_for(int reading, int writing)
+{
+    return (short)((reading ? POLLIN : 0) | (writing ? POLLOUT : 0));
 }
 
-static int send_bucket(psg_exchange *exchange, apr_bucket *bucket)
+static void turn(psg_tunnel *tunnel, unsigned char *scratch)
 {
-    unsigned char header[PSG_FRAME_HEADER_SIZE];
-    struct iovec vectors[2];
-    const char *bytes;
-    apr_size_t length;
+    struct pollfd set[2] = {
+        {.fd = tunnel->core->fd,
+         .events = events_for(psg_relay_wants_core(tunnel), psg_relay_core_is_behind(tunnel))},
+        {.fd = tunnel->client_fd,
+         .events = events_for(psg_relay_wants_client(tunnel), psg_relay_client_is_behind(tunnel))}};
 
-    if (apr_bucket_read(bucket, &bytes, &length, APR_BLOCK_READ) != APR_SUCCESS) {
-        return 0;
+    /* Where nothing is wanted, a hang-up that is no failure would be reported again and again. */
+    if (set[0].events == 0) {
+        set[0].fd = -1;
     }
-    if (length == 0) {
-        return 1;
+    if (set[1].events == 0 && tunnel->end_passed) {
+        set[1].fd = -1;
     }
-    psg_frame_encode(header, PSG_BODY, 0, (uint32_t)length);
-    vectors[0] = (struct iovec){header, sizeof header};
-    vectors[1] = (struct iovec){(void *)bytes, length};
-    return psg_write_all(exchange->core->fd, vectors, 2, psg_now() + WRITE_LIMIT);
+    if (poll(set, 2, tunnel->more && psg_relay_wants_client(tunnel) ? 0 : CHECK_MS) < 0 && errno != EINTR) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+        return;
+    }
+    if (set[1].events == 0 && set[1].revents != 0) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+        return;
+    }
+    psg_relay_pump(tunnel, set[0].revents != 0, set[1].revents != 0, scratch);
+    psg_relay_check(tunnel, psg_now(), psg_tunnel_draining_since());
 }
 
-/* All that the client has sent so far; 0 when it is gone or has ended. */
-static int to_core(psg_exchange *exchange, apr_bucket_brigade *in)
+static int carry(psg_tunnel *tunnel)
 {
-    conn_rec *c = exchange->r->connection;
+    apr_socket_t *socket = ap_get_conn_socket(tunnel->c);
+    unsigned char *scratch = malloc(PSG_TUNNEL_PIECE);
+    struct linger now = {1, 0};
 
-    for (;;) {
-        apr_status_t status = ap_get_brigade(c->input_filters, in, AP_MODE_READBYTES, APR_NONBLOCK_READ, READ_SIZE);
-
-        if (APR_STATUS_IS_EAGAIN(status) || (status == APR_SUCCESS && APR_BRIGADE_EMPTY(in))) {
-            return 1;
-        }
-        if (status != APR_SUCCESS || c->aborted) {
-            return 0;
-        }
-        while (!APR_BRIGADE_EMPTY(in)) {
-            apr_bucket *bucket = APR_BRIGADE_FIRST(in);
-
-            if (APR_BUCKET_IS_EOS(bucket) || (!APR_BUCKET_IS_METADATA(bucket) && !send_bucket(exchange, bucket))) {
-                return 0;
-            }
-            apr_bucket_delete(bucket);
-        }
+    if (scratch == NULL) {
+        tunnel->end = PSG_TUNNEL_BREAK;
     }
+    else {
+        psg_relay_pump(tunnel, 1, 1, scratch);
+    }
+    while (tunnel->end == PSG_TUNNEL_OPEN) {
+        turn(tunnel, scratch);
+    }
+    free(scratch);
+    psg_relay_release(tunnel);
+    tunnel->relays = 0;
+    apr_socket_timeout_set(socket, tunnel->timeout);
+    if (tunnel->end == PSG_TUNNEL_BREAK) {
+        setsockopt(tunnel->client_fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        tunnel->c->aborted = 1;
+    }
+    return OK;
+}
+
+/* ---- by the tunnel thread ---- */
+
+/* After an internal redirect Apache does not understand SUSPENDED. */
+static int may_suspend(const request_rec *r)
+{
+    int is_async = 0;
+
+    return r->connection->cs != NULL && r->main == NULL && r->prev == NULL
+           && ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async) == APR_SUCCESS && is_async;
 }
 
 int psg_tunnel_run(psg_exchange *exchange)
 {
     request_rec *r = exchange->r;
-    apr_bucket_brigade *in = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    int open = to_client(exchange) && to_core(exchange, in);
+    psg_tunnel *tunnel = make_tunnel(exchange);
 
-    while (open) {
-        struct pollfd set[2] = {{.fd = exchange->core->fd, .events = POLLIN},
-                                {.fd = exchange->client_fd, .events = POLLIN}};
-
-        if (poll(set, 2, SLICE_MS) < 0 && errno != EINTR) {
-            break;
-        }
-        if (set[0].revents != 0) {
-            open = read_core(exchange);
-        }
-        if (open && set[1].revents != 0) {
-            open = to_core(exchange, in);
-        }
-    }
-    psg_cancel(exchange, PSG_CANCEL_CLIENT_GONE);
-    psg_connection_close(exchange->core);
-    exchange->core = NULL;
     r->connection->keepalive = AP_CONN_CLOSE;
-    return OK;
+    if (!may_suspend(r) || !psg_tunnel_thread_start(r)) {
+        return carry(tunnel);
+    }
+    psg_tunnel_hand_over_later(tunnel);
+    return SUSPENDED;
 }

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync } from 'node:fs';
-import { freePort } from '../../core/cli/private-apache.js';
+import { freePort, type Mpm } from '../../core/cli/private-apache.js';
 import type { Apache } from '../support/apache.js';
 import type { Scene } from './kit.js';
 
@@ -14,19 +14,21 @@ export interface TlsFront {
   readonly tlsPort: number;
 }
 
-/** The probe as `a.test`, plain on Apache's port and over TLS on `tlsPort`. */
+/** The probe, or another app, as `a.test`, plain on Apache's port and over TLS on `tlsPort`. */
 export async function serveTls(
   scene: Scene,
   config = '',
   modules: readonly string[] = [],
+  options: { readonly app?: string; readonly mpm?: Mpm } = {},
 ): Promise<TlsFront> {
-  const app = await scene.app('probe');
+  const app = await scene.app(options.app ?? 'probe');
   const tlsPort = await freePort();
   const files = ['-keyout', `${app}/key.pem`, '-out', `${app}/cert.pem`];
   const kind = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=a.test'];
   execFileSync('openssl', ['req', ...kind, ...files], { stdio: 'ignore' });
   chmodSync(`${app}/key.pem`, 0o600);
   const apache = await scene.start({
+    mpm: options.mpm ?? 'event',
     modules: ['ssl', 'socache_shmcb', ...modules],
     server: `Listen 127.0.0.1:${tlsPort}
 ${config}

@@ -1,0 +1,423 @@
+/*
+ * The bytes of a tunnel, both ways, without ever waiting: from the core through the connection's output filters (so
+ * that TLS works), and from its input filters to the core. Each direction ends for itself. At most one piece waits
+ * for either end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_thread.c.
+ */
+#include "tunnel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "http_connection.h"
+#include "http_ssl.h"
+
+#define FILTER "PASSENGER_TUNNEL"
+/* Pieces of one direction before others get their turn. */
+#define PIECES_PER_TURN 4
+/* What TLS adds to a piece at most, and some. */
+#define OVERHEAD 2048
+
+static ap_filter_rec_t *filter;
+
+/* Directly before the network: a flush, ours or TLS's own, would make the network filter wait for the client. */
+static apr_status_t hold_flushes(ap_filter_t *f, apr_bucket_brigade *brigade)
+{
+    const psg_tunnel *tunnel = f->ctx;
+    apr_bucket *bucket, *next;
+
+    if (tunnel->relays) {
+        for (bucket = APR_BRIGADE_FIRST(brigade); bucket != APR_BRIGADE_SENTINEL(brigade); bucket = next) {
+            next = APR_BUCKET_NEXT(bucket);
+            if (APR_BUCKET_IS_FLUSH(bucket)) {
+                apr_bucket_delete(bucket);
+            }
+        }
+        if (APR_BRIGADE_EMPTY(brigade)) {
+            return APR_SUCCESS;
+        }
+    }
+    return ap_pass_brigade(f->next, brigade);
+}
+
+void psg_relay_register_filter(void)
+{
+    filter = ap_register_output_filter(FILTER, hold_flushes, NULL, AP_FTYPE_NETWORK - 1);
+}
+
+void psg_relay_prepare(psg_tunnel *tunnel)
+{
+    conn_rec *c = tunnel->c;
+    const core_server_config *server = ap_get_core_module_config(c->base_server->module_config);
+
+    ap_add_output_filter_handle(filter, tunnel, NULL, c);
+    tunnel->r->output_filters = tunnel->r->proto_output_filters = c->output_filters;
+    tunnel->network = c->output_filters;
+    while (tunnel->network->next != NULL) {
+        tunnel->network = tunnel->network->next;
+    }
+    /* Beyond this threshold the network filter waits for the client although nobody asked for a flush. */
+    tunnel->piece = PSG_TUNNEL_PIECE;
+    if (server->flush_max_threshold < tunnel->piece + OVERHEAD) {
+        tunnel->piece = server->flush_max_threshold > 2 * OVERHEAD ? server->flush_max_threshold - OVERHEAD : OVERHEAD;
+    }
+    tunnel->in = apr_brigade_create(tunnel->r->pool, c->bucket_alloc);
+    tunnel->out = apr_brigade_create(tunnel->r->pool, c->bucket_alloc);
+    apr_socket_timeout_set(ap_get_conn_socket(c), 0);
+    tunnel->relays = 1;
+}
+
+int psg_relay_client_is_behind(const psg_tunnel *tunnel)
+{
+    return tunnel->c->data_in_output_filters != 0;
+}
+
+int psg_relay_core_is_behind(const psg_tunnel *tunnel)
+{
+    return tunnel->pending_start < tunnel->pending_end;
+}
+
+int psg_relay_wants_core(const psg_tunnel *tunnel)
+{
+    return !psg_relay_client_is_behind(tunnel);
+}
+
+int psg_relay_wants_client(const psg_tunnel *tunnel)
+{
+    return !tunnel->client_ended && !psg_relay_core_is_behind(tunnel);
+}
+
+/* ---- core to client ---- */
+
+/* Lets the network take what it takes now. */
+void psg_relay_push(psg_tunnel *tunnel)
+{
+    conn_rec *c = tunnel->c;
+    apr_status_t status = tunnel->network->frec->filter_func.out_func(tunnel->network, NULL);
+
+    if (status != APR_SUCCESS || c->aborted) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+    else if (!psg_relay_client_is_behind(tunnel)) {
+        tunnel->stalled_at = 0;
+    }
+    else if (tunnel->stalled_at == 0) {
+        tunnel->stalled_at = psg_now();
+    }
+}
+
+static void pass_on(psg_tunnel *tunnel)
+{
+    if (APR_BRIGADE_EMPTY(tunnel->out)) {
+        return;
+    }
+    /* For the filters before ours: TLS keeps small pieces back until it sees one. */
+    APR_BRIGADE_INSERT_TAIL(tunnel->out, apr_bucket_flush_create(tunnel->c->bucket_alloc));
+    if (ap_pass_brigade(tunnel->c->output_filters, tunnel->out) != APR_SUCCESS || tunnel->c->aborted) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+    apr_brigade_cleanup(tunnel->out);
+    if (tunnel->end == PSG_TUNNEL_OPEN) {
+        psg_relay_push(tunnel);
+    }
+}
+
+static void take_frame(psg_tunnel *tunnel)
+{
+    psg_frame frame;
+
+    if (psg_frame_decode(tunnel->header, PSG_FRAME_HEADER_SIZE, &frame) != PSG_WIRE_OK) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+    else if (frame.type == PSG_DATA) {
+        tunnel->data_left = frame.length;
+        tunnel->header_length = 0;
+    }
+    else if (frame.type == PSG_END) {
+        tunnel->app_ended = 1;
+    }
+    else if (frame.type == PSG_ABORT && tunnel->header_length == sizeof tunnel->header) {
+        /* 503: the app is being replaced; anything else was not meant to happen. */
+        int expected = psg_get_u16(tunnel->header + PSG_FRAME_HEADER_SIZE) == HTTP_SERVICE_UNAVAILABLE;
+
+        tunnel->end = expected ? PSG_TUNNEL_CLOSE : PSG_TUNNEL_BREAK;
+    }
+    else if (frame.type != PSG_ABORT) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+}
+
+/* Consumes `length` bytes of frames, or all up to the end of the app's direction. Payload stays where it is. */
+static void take_bytes(psg_tunnel *tunnel, const unsigned char *bytes, apr_size_t length)
+{
+    while (length > 0 && !tunnel->app_ended && tunnel->end == PSG_TUNNEL_OPEN) {
+        apr_size_t count = 1;
+
+        if (tunnel->data_left > 0) {
+            count = length < tunnel->data_left ? length : tunnel->data_left;
+            tunnel->data_left -= count;
+            tunnel->r->bytes_sent += (apr_off_t)count;
+            APR_BRIGADE_INSERT_TAIL(tunnel->out, apr_bucket_transient_create((const char *)bytes, count,
+                                                                             tunnel->c->bucket_alloc));
+        }
+        else {
+            tunnel->header[tunnel->header_length++] = *bytes;
+            if (tunnel->header_length >= PSG_FRAME_HEADER_SIZE) {
+                take_frame(tunnel);
+            }
+        }
+        bytes += count;
+        length -= count;
+    }
+}
+
+/* The frames that came in one read with the 101. Their buffer goes as soon as it is empty. */
+static void take_early(psg_tunnel *tunnel)
+{
+    psg_connection *core = tunnel->core;
+    apr_size_t length = core->end - core->start;
+
+    length = length < tunnel->piece ? length : tunnel->piece;
+    take_bytes(tunnel, core->buffer + core->start, length);
+    core->start += length;
+    pass_on(tunnel);
+}
+
+static void drop_buffer(psg_connection *core)
+{
+    free(core->buffer);
+    core->buffer = NULL;
+    core->start = core->end = core->capacity = 0;
+}
+
+/* 0: nothing more at the moment. */
+static int read_core(psg_tunnel *tunnel, unsigned char *scratch)
+{
+    ssize_t length;
+
+    if (tunnel->core->buffer != NULL) {
+        if (tunnel->core->start < tunnel->core->end) {
+            take_early(tunnel);
+            return 1;
+        }
+        drop_buffer(tunnel->core);
+    }
+    length = recv(tunnel->core->fd, scratch, tunnel->piece, 0);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    if (length <= 0) {
+        /* Behind END: the app has gone for good, nobody is left to hear the client. */
+        tunnel->end = tunnel->app_ended && length == 0 ? PSG_TUNNEL_CLOSE : PSG_TUNNEL_BREAK;
+        return 0;
+    }
+    tunnel->last_activity = psg_now();
+    take_bytes(tunnel, scratch, (apr_size_t)length);
+    pass_on(tunnel);
+    return (apr_size_t)length == tunnel->piece;
+}
+
+/* The app has ended its direction and the client has all of it. mod_ssl cannot close one direction alone. */
+static void pass_end(psg_tunnel *tunnel)
+{
+    tunnel->end_passed = 1;
+    if (ap_ssl_conn_is_ssl(tunnel->c)) {
+        tunnel->end = PSG_TUNNEL_CLOSE;
+    }
+    else if (shutdown(tunnel->client_fd, SHUT_WR) != 0) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+}
+
+/* ---- client to core ---- */
+
+static void write_pending(psg_tunnel *tunnel)
+{
+    ssize_t written = send(tunnel->core->fd, tunnel->pending + tunnel->pending_start,
+                           tunnel->pending_end - tunnel->pending_start, MSG_NOSIGNAL);
+
+    if (written < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            tunnel->end = PSG_TUNNEL_BREAK;
+        }
+        return;
+    }
+    tunnel->last_activity = psg_now();
+    tunnel->pending_start += (apr_size_t)written;
+    if (tunnel->pending_start == tunnel->pending_end) {
+        free(tunnel->pending);
+        tunnel->pending = NULL;
+        tunnel->pending_start = tunnel->pending_end = 0;
+    }
+}
+
+static void keep(psg_tunnel *tunnel, const void *bytes, apr_size_t length)
+{
+    unsigned char *larger;
+
+    if (length == 0) {
+        return;
+    }
+    larger = realloc(tunnel->pending, tunnel->pending_end + length);
+    if (larger == NULL) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+        return;
+    }
+    memcpy(larger + tunnel->pending_end, bytes, length);
+    tunnel->pending = larger;
+    tunnel->pending_end += length;
+}
+
+/* One frame: now as far as the core takes it, the rest waits. */
+static void send_frame(psg_tunnel *tunnel, int type, const char *bytes, apr_size_t length)
+{
+    unsigned char header[PSG_FRAME_HEADER_SIZE];
+    struct iovec vectors[2] = {{header, sizeof header}, {(void *)bytes, length}};
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = length > 0 ? 2 : 1};
+    ssize_t written = 0;
+
+    psg_frame_encode(header, (uint8_t)type, 0, (uint32_t)length);
+    if (!psg_relay_core_is_behind(tunnel)) {
+        written = sendmsg(tunnel->core->fd, &message, MSG_NOSIGNAL);
+        if (written < 0 && errno != EAGAIN && errno != EINTR) {
+            tunnel->end = PSG_TUNNEL_BREAK;
+            return;
+        }
+        written = written < 0 ? 0 : written;
+    }
+    if ((apr_size_t)written < sizeof header) {
+        keep(tunnel, header + written, sizeof header - (apr_size_t)written);
+        written = sizeof header;
+    }
+    keep(tunnel, bytes + (written - (ssize_t)sizeof header), length - ((apr_size_t)written - sizeof header));
+}
+
+static void client_ended(psg_tunnel *tunnel)
+{
+    tunnel->client_ended = 1;
+    send_frame(tunnel, PSG_BODY_END, NULL, 0);
+}
+
+static void send_brigade(psg_tunnel *tunnel)
+{
+    while (!APR_BRIGADE_EMPTY(tunnel->in) && tunnel->end == PSG_TUNNEL_OPEN) {
+        apr_bucket *bucket = APR_BRIGADE_FIRST(tunnel->in);
+        const char *bytes;
+        apr_size_t length;
+
+        if (APR_BUCKET_IS_EOS(bucket)) {
+            client_ended(tunnel);
+            break;
+        }
+        if (!APR_BUCKET_IS_METADATA(bucket) && apr_bucket_read(bucket, &bytes, &length, APR_NONBLOCK_READ) == APR_SUCCESS
+            && length > 0) {
+            send_frame(tunnel, PSG_BODY, bytes, length);
+        }
+        apr_bucket_delete(bucket);
+    }
+    apr_brigade_cleanup(tunnel->in);
+}
+
+/* 0: nothing more at the moment. */
+static int read_client(psg_tunnel *tunnel)
+{
+    conn_rec *c = tunnel->c;
+    apr_status_t status = ap_get_brigade(c->input_filters, tunnel->in, AP_MODE_READBYTES, APR_NONBLOCK_READ, PSG_TUNNEL_PIECE);
+
+    if (APR_STATUS_IS_EAGAIN(status) || (status == APR_SUCCESS && APR_BRIGADE_EMPTY(tunnel->in))) {
+        return 0;
+    }
+    if (status == APR_SUCCESS && !c->aborted) {
+        tunnel->last_activity = psg_now();
+        send_brigade(tunnel);
+        return 1;
+    }
+    apr_brigade_cleanup(tunnel->in);
+    if (APR_STATUS_IS_EOF(status) && !c->aborted) {
+        client_ended(tunnel);
+    }
+    else {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+    return 0;
+}
+
+/* ---- both ---- */
+
+static void pump_to_client(psg_tunnel *tunnel, int core_ready, unsigned char *scratch)
+{
+    int pieces;
+
+    if (psg_relay_client_is_behind(tunnel)) {
+        psg_relay_push(tunnel);
+    }
+    core_ready |= tunnel->core->buffer != NULL;
+    for (pieces = 0; core_ready && pieces < PIECES_PER_TURN; pieces++) {
+        if (tunnel->end != PSG_TUNNEL_OPEN || !psg_relay_wants_core(tunnel) || !read_core(tunnel, scratch)) {
+            break;
+        }
+    }
+    if (tunnel->end == PSG_TUNNEL_OPEN && tunnel->app_ended && !tunnel->end_passed && !psg_relay_client_is_behind(tunnel)) {
+        pass_end(tunnel);
+    }
+}
+
+/* Bytes may wait inside the filters, where no poll sees them: only a read that found nothing ends the turn for good. */
+static void pump_to_core(psg_tunnel *tunnel, int client_ready)
+{
+    int pieces;
+
+    client_ready |= tunnel->more;
+    if (psg_relay_core_is_behind(tunnel)) {
+        write_pending(tunnel);
+    }
+    for (pieces = 0; client_ready && pieces < PIECES_PER_TURN; pieces++) {
+        if (tunnel->end != PSG_TUNNEL_OPEN || !psg_relay_wants_client(tunnel)) {
+            break;
+        }
+        client_ready = read_client(tunnel);
+    }
+    tunnel->more = client_ready && !tunnel->client_ended;
+}
+
+void psg_relay_pump(psg_tunnel *tunnel, int core_ready, int client_ready, unsigned char *scratch)
+{
+    pump_to_client(tunnel, core_ready, scratch);
+    if (tunnel->end == PSG_TUNNEL_OPEN) {
+        pump_to_core(tunnel, client_ready);
+    }
+    if (tunnel->end == PSG_TUNNEL_OPEN && tunnel->client_ended && tunnel->end_passed && !psg_relay_core_is_behind(tunnel)) {
+        tunnel->end = PSG_TUNNEL_CLOSE;
+    }
+}
+
+void psg_relay_check(psg_tunnel *tunnel, apr_time_t now, apr_time_t draining_since)
+{
+    if (tunnel->end != PSG_TUNNEL_OPEN) {
+        return;
+    }
+    if (tunnel->stalled_at != 0 && now - tunnel->stalled_at > tunnel->timeout) {
+        tunnel->end = PSG_TUNNEL_BREAK;
+    }
+    else if ((tunnel->client_ended || tunnel->app_ended) && now - tunnel->last_activity > tunnel->timeout) {
+        tunnel->end = PSG_TUNNEL_CLOSE;
+    }
+    else if (draining_since != 0 && now - draining_since > tunnel->drain_limit) {
+        tunnel->end = PSG_TUNNEL_CLOSE;
+    }
+}
+
+void psg_relay_release(psg_tunnel *tunnel)
+{
+    psg_connection *core = tunnel->core;
+
+    if (core == NULL) {
+        return;
+    }
+    tunnel->core = NULL;
+    free(tunnel->pending);
+    tunnel->pending = NULL;
+    tunnel->pending_start = tunnel->pending_end = 0;
+    /* The core takes the end of the connection for CANCEL where the exchange is not over. */
+    psg_connection_close(core);
+}
