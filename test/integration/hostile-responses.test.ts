@@ -161,6 +161,21 @@ rule('answers that are odd but legal pass, each in its place', { timeoutMs: 180_
   }
 });
 
+// While the next request is under way on the connection nothing can tell such bytes from its answer: they are the app's own.
+rule(
+  'bytes that come on an idle connection cost the app the connection, and answer nobody',
+  {},
+  async (scene) => {
+    const apache = await serve(scene);
+    for (let turn = 0; turn < 5; turn += 1) {
+      assert.equal((await ask(apache.port, 'a.test', '/answer/B16-poison-later')).text, 'ok');
+      await new Promise((wait) => setTimeout(wait, 400));
+      for (const name of ['one', 'two'])
+        assert.equal((await ask(apache.port, 'a.test', `/good/${name}`)).text, `/good/${name}`);
+    }
+  },
+);
+
 rule('990 cookies arrive, in the app’s order', {}, async (scene) => {
   const apache = await serve(scene);
   const talk = await converse(apache.port, request('/answer/B19-cookies', 'Connection: close\r\n'));
