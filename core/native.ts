@@ -122,6 +122,7 @@ interface Addon {
   closeFd(fd: number): void;
   setCloexec(fd: number, on: boolean): void;
   duplicateTo(from: number, to: number): void;
+  duplicate(fd: number): number;
   receiveRecords(
     fd: number,
     maxBytes: number,
@@ -245,6 +246,11 @@ export function setCloexec(fd: number, on: boolean): void {
 /** dup2, without close-on-exec. */
 export function duplicateTo(from: number, to: number): void {
   addon().duplicateTo(from, to);
+}
+
+/** Another descriptor of the same open file, close-on-exec. */
+export function duplicate(fd: number): number {
+  return addon().duplicate(fd);
 }
 
 /**

@@ -57,6 +57,12 @@ void duplicate_to(const Napi::CallbackInfo& info) {
   if (dup2(number(info[0]), number(info[1])) < 0) throw_errno(info.Env(), errno, "dup2");
 }
 
+Napi::Value duplicate(const Napi::CallbackInfo& info) {
+  const int fd = fcntl(number(info[0]), F_DUPFD_CLOEXEC, 3);
+  if (fd < 0) throw_errno(info.Env(), errno, "fcntl");
+  return Napi::Number::New(info.Env(), fd);
+}
+
 Napi::Value send_one(const Napi::CallbackInfo& info) {
   const auto bytes = info[1].As<Napi::Buffer<char>>();
   std::vector<int> fds;
@@ -98,6 +104,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("closeFd", Napi::Function::New(env, close_fd));
   exports.Set("setCloexec", Napi::Function::New(env, set_cloexec));
   exports.Set("duplicateTo", Napi::Function::New(env, duplicate_to));
+  exports.Set("duplicate", Napi::Function::New(env, duplicate));
   exports.Set("sendRecord", Napi::Function::New(env, send_one));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
   exports.Set("peerLeft", Napi::Function::New(env, peer_left));
