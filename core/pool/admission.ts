@@ -4,10 +4,10 @@
  *
  *     enter ─▶ held (a look at the restart files is under way) ─▶ admit ─▶ session | waiting list | refusal
  */
+import assert from 'node:assert';
 import type { Clock } from '../base/clock.js';
 import { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import type { AppProcess } from './app-process.js';
 import type { GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
 import type { Hold } from './restart-watch.js';
@@ -20,14 +20,15 @@ export interface AdmissionHost {
   readonly log: Log;
   readonly turn: Turn;
   readonly limits: GroupLimits;
-  /** The process for the next session, if one is free. */
-  freeProcess(): AppProcess | undefined;
-  open(process: AppProcess, now: number): Session;
+  /** A session with the best process, if one is free. */
+  open(now: number): Session | undefined;
   /** The error that everybody gets while nothing runs and a pause lasts. */
   failureNow(): PassengerError | undefined;
   /** Whether the request has to wait for a look at the restart files. */
   ask(now: number): Hold;
   lookAgain(): void;
+  /** How many requests are in the waiting list. */
+  waitingChanged(count: number): void;
   /** Requests wait, or do not wait any more. */
   needsChanged(): void;
 }
@@ -47,7 +48,7 @@ export class Admission {
 
   constructor(private readonly host: AdmissionHost) {
     const expired = (entry: WaitingEntry): void => this.#expired(entry);
-    this.queue = new WaitingList(host.clock, expired);
+    this.queue = new WaitingList(host.clock, expired, (size) => host.waitingChanged(size));
     this.#held = new WaitingList(host.clock, expired);
     this.#heldNext = new WaitingList(host.clock, expired);
     this.#refusals = new PacedLog(host.log, host.clock);
@@ -70,10 +71,11 @@ export class Admission {
   /** Gives sessions to those who wait, for as long as there are any. */
   dispatch(): void {
     while (this.queue.size > 0) {
-      const process = this.host.freeProcess();
-      const entry = process === undefined ? undefined : this.queue.shift();
-      if (process === undefined || entry === undefined) return;
-      this.#grant(entry, process, this.host.clock.now());
+      const session = this.host.open(this.host.clock.now());
+      if (session === undefined) return;
+      const entry = this.queue.shift();
+      assert(entry !== undefined, 'somebody waits');
+      this.#grant(entry, session);
     }
   }
 
@@ -104,10 +106,10 @@ export class Admission {
 
   #admit(entry: WaitingEntry): void {
     const { host, queue } = this;
-    const now = host.clock.now();
-    const process = host.freeProcess();
-    if (process !== undefined) {
-      this.#grant(entry, process, now);
+    this.dispatch();
+    const session = queue.size === 0 ? host.open(host.clock.now()) : undefined;
+    if (session !== undefined) {
+      this.#grant(entry, session);
       return;
     }
     const failure = host.failureNow();
@@ -118,13 +120,14 @@ export class Admission {
       this.#refuse(entry, new PassengerError('PSG5001', { queueSize }));
     } else {
       queue.add(entry);
+      // Only now do other threads tell of the sessions that they close; one may have been closed just before.
+      this.dispatch();
       host.needsChanged();
     }
   }
 
   /** The session is the entry's from now on; if it is canceled before it hears of it, the slot comes back. */
-  #grant(entry: WaitingEntry, process: AppProcess, now: number): void {
-    const session = this.host.open(process, now);
+  #grant(entry: WaitingEntry, session: Session): void {
     this.#settle(
       entry,
       () => entry.waiter.onSession(session),

@@ -20,6 +20,7 @@ import type { AppProcessHandle, ExitReason, Spawner } from '../spawn/spawner.js'
 import { Admission, type AdmissionHost } from './admission.js';
 import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
 import { Backoff } from './backoff.js';
+import { GroupBook } from './books.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
 import {
@@ -61,6 +62,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   readonly turn: Turn;
   readonly files: FileQuestions;
   readonly createdAt: Date;
+  readonly book = new GroupBook();
   /** All that have not exited. */
   readonly members = new Set<AppProcess>();
   readonly #admission: Admission;
@@ -71,14 +73,11 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   #limits: GroupLimits;
   #serving: AppProcess[] = [];
   #code: number;
-  #turns = 0;
-  #lastRequest: number;
   /** Why nothing runs; given to requests while the pause lasts. */
   #failure: PassengerError | undefined;
   #pauseTimer: ClockTimer | undefined;
   #retired = false;
-  /** The generation whose requests asked for it last, and the one whose reload it has followed. */
-  confirmed: number;
+  /** The generation whose reload it has followed. */
   redeployed: number;
 
   constructor(
@@ -98,7 +97,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     this.#code = code;
     this.#config = config;
     this.#limits = groupLimits(config, host.server);
-    this.#lastRequest = host.clock.now();
+    this.book.lastRequest = host.clock.now();
     this.backoff = new Backoff(host.random);
     this.#admission = new Admission(this);
     this.#lookFailures = new PacedLog(this.log, host.clock);
@@ -137,7 +136,14 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     return this.#failure;
   }
   get lastRequest(): number {
-    return this.#lastRequest;
+    return this.book.lastRequest;
+  }
+  /** The last generation whose requests asked for it. */
+  get confirmed(): number {
+    return this.book.confirmed;
+  }
+  set confirmed(generation: number) {
+    this.book.confirmed = generation;
   }
   get watched(): { appRoot: string; directory: string; throttleMs: number } {
     return {
@@ -162,10 +168,10 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
 
   /** The fast way: a session at once, or undefined when the request has to look for one by `enter`. */
   take(now: number): Session | undefined {
-    this.#lastRequest = now;
-    if (!this.#watch.clear(now)) return undefined;
-    const process = this.freeProcess();
-    return process === undefined ? undefined : this.open(process, now);
+    this.book.lastRequest = now;
+    // Who waits is served first; a slot may be free all the same, when the news of another thread is on the way.
+    if (!this.#watch.clear(now) || this.queue.size > 0) return undefined;
+    return this.open(now);
   }
 
   /** The slow way: the request waits for a look, for a process, or gets the reason why not. */
@@ -174,7 +180,12 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   }
 
   sessionClosed(process: AppProcess): void {
-    process.sessionClosed(this.clock.now());
+    process.closeSession(this.clock.now());
+    this.sessionsFell(process);
+  }
+
+  /** A process has one session less. Gateway threads have this told only when somebody may be interested. */
+  sessionsFell(process: AppProcess): void {
     const idle = process.sessions === 0;
     if (process.state === 'ready') {
       if (this.queue.size === 0 && !(idle && this.host.someoneStarves)) return;
@@ -187,14 +198,25 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     }
   }
 
-  open(process: AppProcess, now: number): Session {
-    this.#turns += 1;
-    process.sessionOpened(this.#turns, now);
-    return new PoolSession(process, this);
+  open(now: number): Session | undefined {
+    for (;;) {
+      const process = this.#freeProcess();
+      if (process === undefined) return undefined;
+      // Another thread may have taken the last slot: then this one is not chosen again.
+      if (process.openSession(now)) return new PoolSession(process, this);
+    }
   }
 
-  freeProcess(): AppProcess | undefined {
+  #freeProcess(): AppProcess | undefined {
     return this.host.choose(this.#serving);
+  }
+
+  waitingChanged(count: number): void {
+    this.book.waiting = count;
+  }
+
+  watchMoved(): void {
+    this.book.clearUntil = this.#watch.clearUntil;
   }
 
   failureNow(): PassengerError | undefined {
@@ -231,7 +253,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
       starting: this.starting,
       waiting: this.queue.size,
       concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
-      allBusy: this.#serving.length > 0 && this.freeProcess() === undefined,
+      allBusy: this.#serving.length > 0 && this.#freeProcess() === undefined,
       paused: this.paused,
     };
   }
@@ -408,6 +430,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   /** The server's settings have changed. */
   refreshLimits(): void {
     this.#limits = groupLimits(this.#config, this.host.server);
+    this.watchMoved();
     this.needsChanged();
   }
 

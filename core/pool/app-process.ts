@@ -9,6 +9,7 @@ import type { Clock, ClockTimer } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import { StateMachine, type TransitionTable } from '../base/state-machine.js';
 import type { AppProcessHandle, AppReport, AppTarget, ExitReason, SpawnAttempt } from '../spawn/spawner.js';
+import { ProcessBook, type GroupBook } from './books.js';
 import type { GroupLimits } from './limits.js';
 import type { ProcessView } from './session.js';
 
@@ -40,6 +41,7 @@ export interface ProcessHost {
   readonly log: Log;
   /** Of the group, as they are now. */
   readonly limits: GroupLimits;
+  readonly book: GroupBook;
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void;
   /** The drain timer has run out; the process is about to be stopped. */
   drainEnded(process: AppProcess): void;
@@ -55,14 +57,11 @@ export class AppProcess implements ProcessView {
   /** Shortens the polite stop when the whole pool stops. */
   #graceMs = Infinity;
   #drainDue = Infinity;
-  #sessions = 0;
-  #processed = 0;
-  #concurrency = 0;
-  #turn = 0;
-  #lastUsed: number;
   #readyAt: number | undefined;
   readonly #drainListeners = new Set<() => void>();
   report: AppReport = {};
+  /** Its sessions; threads may count in it, too. */
+  readonly book: ProcessBook;
   readonly orderedAt: Date;
 
   /**
@@ -75,7 +74,8 @@ export class AppProcess implements ProcessView {
     private readonly host: ProcessHost,
     private readonly attempt?: SpawnAttempt,
   ) {
-    this.#lastUsed = host.clock.now();
+    this.book = new ProcessBook(host.book);
+    this.book.lastUsed = host.clock.now();
     this.orderedAt = host.clock.wall();
     this.#machine = new StateMachine<ProcessState>(
       PROCESS_TRANSITIONS,
@@ -109,21 +109,25 @@ export class AppProcess implements ProcessView {
     return this.#handle.target;
   }
   get concurrency(): number {
-    return this.#concurrency;
+    return this.book.concurrency;
   }
   get sessions(): number {
-    return this.#sessions;
+    return this.book.sessions;
+  }
+  /** It takes no sessions any more, in whatever state it is. */
+  get closed(): boolean {
+    return this.book.closed;
   }
   /** Sessions that were closed. */
   get processed(): number {
-    return this.#processed;
+    return this.book.processed;
   }
   /** Grows with each session of the group; says who was used least recently. */
   get turn(): number {
-    return this.#turn;
+    return this.book.turn;
   }
   get lastUsed(): number {
-    return this.#lastUsed;
+    return this.book.lastUsed;
   }
   get startedAt(): Date | undefined {
     return this.#handle?.startedAt;
@@ -137,24 +141,19 @@ export class AppProcess implements ProcessView {
   becomeReady(handle: AppProcessHandle, reason: string): void {
     const { limits, clock } = this.host;
     this.#handle = handle;
-    this.#concurrency = limits.forcedConcurrency ?? Math.max(0, handle.concurrency);
-    this.#readyAt = this.#lastUsed = clock.now();
+    this.book.begin(limits.forcedConcurrency ?? Math.max(0, handle.concurrency));
+    this.#readyAt = this.book.lastUsed = clock.now();
     this.#machine.transition('ready', reason);
   }
 
-  sessionOpened(turn: number, now: number): void {
+  /** @returns false when another thread was faster */
+  openSession(now: number): boolean {
     assert(this.state === 'ready', 'only a ready process takes sessions');
-    assert(this.#concurrency === 0 || this.#sessions < this.#concurrency, 'a busy process takes no session');
-    this.#sessions += 1;
-    this.#turn = turn;
-    this.#lastUsed = now;
+    return this.book.take(now);
   }
 
-  sessionClosed(now: number): void {
-    assert(this.#sessions > 0, 'a session is closed once');
-    this.#sessions -= 1;
-    this.#processed += 1;
-    this.#lastUsed = now;
+  closeSession(now: number): void {
+    this.book.giveBack(now);
   }
 
   /**
@@ -176,6 +175,8 @@ export class AppProcess implements ProcessView {
   /** No new sessions; when the old ones are done, or their time is up, it is stopped. Cancels a start. */
   drain(reason: string, drainMs = this.host.limits.drainTimeoutMs, graceMs = Infinity): void {
     this.#graceMs = Math.min(this.#graceMs, graceMs);
+    // Closed before the sessions are counted: from here on they only become fewer.
+    this.book.close();
     if (this.state === 'starting') {
       this.#machine.transition('stopping', reason);
       this.attempt?.cancel();
@@ -183,7 +184,7 @@ export class AppProcess implements ProcessView {
     }
     if (this.state === 'ready') this.#machine.transition('draining', reason);
     if (this.state !== 'draining') return;
-    if (this.#sessions === 0) this.stop('nothing left to finish');
+    if (this.sessions === 0) this.stop('nothing left to finish');
     else this.#drainUntil(this.host.clock.now() + drainMs);
   }
 
@@ -203,6 +204,7 @@ export class AppProcess implements ProcessView {
   /** The process is gone, or has never come to be. */
   ended(reason: string): void {
     this.#disarm();
+    this.book.close();
     this.#machine.transition('exited', reason);
   }
 
@@ -220,7 +222,7 @@ export class AppProcess implements ProcessView {
   }
 
   #drainTimedOut(): void {
-    this.host.log.report('PSG5007', { pid: this.pid, sessions: this.#sessions });
+    this.host.log.report('PSG5007', { pid: this.pid, sessions: this.sessions });
     this.host.drainEnded(this);
   }
 

@@ -42,6 +42,14 @@ export interface GroupDirectory {
   unconfirmed(): AppGroup[];
 }
 
+/** Who hears, at the end of a turn, which processes serve which group. */
+export interface PoolAudience {
+  /** Processes of the group have become ready or have exited. */
+  groupChanged(group: AppGroup): void;
+  /** The group has ended; another one with its key may be there already. */
+  groupGone(group: AppGroup): void;
+}
+
 export interface PoolServices {
   readonly spawner: Spawner;
   readonly files: FileQuestions;
@@ -98,6 +106,10 @@ export class Pool implements GroupHost, RoomHost {
   /** Groups that are not in the registry any more and still have processes. */
   readonly #leaving = new Set<AppGroup>();
   readonly #room: Room;
+  /** Gateway threads, where there are any. */
+  audience: PoolAudience | undefined;
+  readonly #moved = new Set<AppGroup>();
+  #idleWanted = false;
   #reloadedAt: number | undefined;
   #sweepTimer: ClockTimer | undefined;
   #reloadTimer: ClockTimer | undefined;
@@ -195,6 +207,7 @@ export class Pool implements GroupHost, RoomHost {
 
   #create(config: AppConfig, generation: number, code = generation): AppGroup {
     const group = new AppGroup(config, generation, this, code);
+    group.book.idleWanted = this.#idleWanted;
     this.#registry.add(group);
     this.#room.changed(group);
     if (!this.stopping) this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
@@ -229,11 +242,20 @@ export class Pool implements GroupHost, RoomHost {
     for (const group of this.groups()) {
       for (const process of group.serving) {
         if (process === session.process) {
-          this.turn.run(() => group.unreachable(process));
+          this.unreachable(group, process);
           return;
         }
       }
     }
+  }
+
+  unreachable(group: AppGroup, process: AppProcess): void {
+    this.turn.run(() => group.unreachable(process));
+  }
+
+  /** The configuration that a group runs with. */
+  configOf(groupKey: string): AppConfig | undefined {
+    return this.#registry.find(groupKey)?.config;
   }
 
   // --- what the server goes through
@@ -339,6 +361,7 @@ export class Pool implements GroupHost, RoomHost {
 
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
     this.#room.moved(group, process, from, to);
+    if (to === 'ready' || to === 'exited') this.#moved.add(group);
     if (to === 'exited' && group.retired) this.#leave(group);
   }
 
@@ -352,7 +375,20 @@ export class Pool implements GroupHost, RoomHost {
 
   #followUp(): void {
     this.#room.followUp();
+    this.#wantIdle();
+    for (const group of this.#moved) this.audience?.groupChanged(group);
+    this.#moved.clear();
     if (this.stopping && this.#leaving.size === 0) this.#allGone();
+  }
+
+  /** Other threads tell of processes that become idle only while somebody starves; one may have done so just before. */
+  #wantIdle(): void {
+    if (this.#idleWanted === this.someoneStarves) return;
+    this.#idleWanted = this.someoneStarves;
+    for (const group of this.groups()) group.book.idleWanted = this.#idleWanted;
+    if (!this.#idleWanted) return;
+    this.#room.askAgain();
+    this.#room.followUp();
   }
 
   /** A retired group goes as soon as its last process has exited. */
@@ -360,7 +396,11 @@ export class Pool implements GroupHost, RoomHost {
     this.#registry.remove(group);
     this.#room.forget(group);
     if (group.members.size > 0) this.#leaving.add(group);
-    else this.#leaving.delete(group);
+    else {
+      this.#leaving.delete(group);
+      this.#moved.delete(group);
+      this.audience?.groupGone(group);
+    }
   }
 
   #allGone(): void {

@@ -35,6 +35,8 @@ export interface WatchOwner {
   /** A look takes too long: requests go on without it. */
   lookOverdue(): void;
   lookFailed(fields: Fields): void;
+  /** `clearUntil` may have changed; after a look, when what it found has been acted upon. */
+  watchMoved(): void;
 }
 
 /** What a request is to do: go on, wait for the look under way, or wait for the one after it. */
@@ -87,11 +89,16 @@ export class RestartWatch {
 
   /** Whether a request may go on without asking; the way of nearly all requests. */
   clear(now: number): boolean {
+    return now < this.clearUntil;
+  }
+
+  /** Until when requests may go on without asking, as things are now. */
+  get clearUntil(): number {
     const { throttleMs } = this.owner.watched;
     const look = this.#look;
-    if (look === undefined) return now - this.#lastLook < throttleMs;
-    if (look.overdue) return now - look.since < Math.max(throttleMs, ABANDON_MS);
-    return look.first && throttleMs > 0;
+    if (look === undefined) return this.#lastLook + throttleMs;
+    if (look.overdue) return look.since + Math.max(throttleMs, ABANDON_MS);
+    return look.first && throttleMs > 0 ? Infinity : -Infinity;
   }
 
   /** Looks if it is time to. A request that came after a look began may only trust it if looks are throttled. */
@@ -129,19 +136,27 @@ export class RestartWatch {
     const look: Look = { since: now, first: this.#known === undefined, byRequest, overdue: false };
     this.#look = look;
     this.#lastLook = now;
+    this.owner.watchMoved();
     if (this.#limit !== undefined) clock.clearTimeout(this.#limit);
     this.#limit = clock.setTimeout(() => this.#overdue(look), LOOK_LIMIT_MS);
     const ask = async (question: RestartQuestion): Promise<FileFacts> =>
       files.stat(watched.appRoot, question, watched.directory);
     Promise.all([ask('restart.txt'), ask('always_restart.txt')]).then(
-      ([restart, always]) => this.#answered(look, restart, always),
-      (error: unknown) => this.#failed(look, error),
+      ([restart, always]) => {
+        this.#answered(look, restart, always);
+        this.owner.watchMoved();
+      },
+      (error: unknown) => {
+        this.#failed(look, error);
+        this.owner.watchMoved();
+      },
     );
   }
 
   #overdue(look: Look): void {
     this.#limit = undefined;
     look.overdue = true;
+    this.owner.watchMoved();
     this.owner.lookFailed({ waitedMs: LOOK_LIMIT_MS });
     this.owner.lookOverdue();
   }

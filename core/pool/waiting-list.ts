@@ -74,10 +74,14 @@ export class WaitingList {
   #timer: ClockTimer | undefined;
   #timerDue = Infinity;
 
-  /** @param expired called for each entry whose deadline has passed, after it was taken out */
+  /**
+   * @param expired called for each entry whose deadline has passed, after it was taken out
+   * @param sized hears the size after each change
+   */
   constructor(
     private readonly clock: Clock,
     private readonly expired: (entry: WaitingEntry) => void,
+    private readonly sized: (size: number) => void = () => undefined,
   ) {}
 
   get size(): number {
@@ -96,6 +100,7 @@ export class WaitingList {
     else this.#last.next = entry;
     this.#last = entry;
     this.#size += 1;
+    this.sized(this.#size);
     if (entry.deadline < this.#timerDue) this.#arm(entry.deadline);
   }
 
@@ -107,6 +112,7 @@ export class WaitingList {
     else entry.next.previous = entry.previous;
     entry.list = entry.previous = entry.next = undefined;
     this.#size -= 1;
+    this.sized(this.#size);
     if (this.#size === 0) this.#disarm();
   }
 

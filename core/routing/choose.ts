@@ -10,6 +10,8 @@ export interface Candidate {
   readonly concurrency: number;
   /** Grows with each session given out in the group. */
   readonly turn: number;
+  /** It takes no sessions any more. */
+  readonly closed?: boolean;
 }
 
 /** Whether it can take no more. Never true for unlimited concurrency. */
@@ -27,7 +29,7 @@ export function choose<C extends Candidate>(candidates: readonly C[]): C | undef
   let best: C | undefined;
   let least = Infinity;
   for (const candidate of candidates) {
-    if (totallyBusy(candidate)) continue;
+    if (candidate.closed === true || totallyBusy(candidate)) continue;
     const load = busyness(candidate);
     if (best !== undefined && (load > least || (load === least && candidate.turn > best.turn))) continue;
     best = candidate;
