@@ -4,19 +4,20 @@
  * 5 = admin socket. Puts the rooms together and takes them through the life of the core; decides nothing itself.
  */
 import { AdminServer } from './admin/admin-server.js';
-import { systemClock as clock } from './base/clock.js';
+import path from 'node:path';
+import { availableParallelism } from 'node:os';
+import { clockOrigin, systemClock as clock } from './base/clock.js';
 import { crash } from './base/crash.js';
 import { PassengerError } from './base/errors.js';
 import { Log, LogThreshold } from './base/log.js';
 import { createWinstonSink } from './base/winston-sink.js';
 import { parseServerSettings } from './config/server-config.js';
-import { SettingsCache } from './config/settings-cache.js';
 import type { ServerSettings } from './config/settings.js';
 import { DIRECTIVE_TABLE_HASH } from './config/table-hash.js';
-import { Gateway } from './gateway/gateway.js';
-import { Listener } from './gateway/listener.js';
+import { makeGateway } from './gateway-parts.js';
+import type { Admission } from './gateway/shim-connection.js';
 import { createCoreLifecycle } from './instance/lifecycle.js';
-import { peerCredentials, peerLeft, setDumpable } from './native.js';
+import { duplicate, peerCredentials, setDumpable } from './native.js';
 import type { AppGroup } from './pool/app-group.js';
 import { Pool } from './pool/pool.js';
 import { AppRegistry } from './routing/app-registry.js';
@@ -27,7 +28,10 @@ import { SupervisorSpawner } from './spawn/supervisor-spawner.js';
 import { Channel } from './supervisor/channel.js';
 import { ErrorLog } from './supervisor/logs.js';
 import { TO_CORE, type Message } from './supervisor/messages.js';
-import { VERSION } from './version.js';
+import { countersView, MainThreadFront, type Front } from './threads/front.js';
+import { GatewayThreads } from './threads/gateway-threads.js';
+import { SessionDesk } from './threads/session-desk.js';
+import { gatewayThreadCount } from './threads/thread-count.js';
 
 const CHANNEL_FD = 3;
 const CORE_SOCKET_FD = 4;
@@ -40,15 +44,15 @@ interface Rooms {
   readonly pool: Pool;
   readonly spawner: SupervisorSpawner;
   readonly files: SupervisorFiles;
-  readonly gateway: Gateway;
-  readonly listener: Listener;
+  readonly front: Front;
   readonly admin: AdminServer;
 }
 
 class Core {
   readonly #errorLog = new ErrorLog();
   readonly #threshold = new LogThreshold();
-  readonly #log = new Log('core', createWinstonSink(this.#errorLog), this.#threshold);
+  readonly #sink = createWinstonSink(this.#errorLog);
+  readonly #log = new Log('core', this.#sink, this.#threshold);
   readonly #lifecycle = createCoreLifecycle(clock, this.#log);
   readonly #channel: SupervisorChannel;
   readonly #adoptions: Promise<void>[] = [];
@@ -69,7 +73,7 @@ class Core {
       },
       clock,
     );
-    this.#channel.startHeartbeat();
+    this.#channel.startHeartbeat(() => this.#rooms?.front.alive() ?? true);
   }
 
   /** An uncaught exception: the supervisor starts another core, which adopts the processes. */
@@ -86,12 +90,11 @@ class Core {
       this.#rooms = this.#build(config, admission);
       return;
     }
-    this.#rooms.listener.setAdmission(admission);
-    this.#rooms.gateway.reload(this.#server);
+    this.#rooms.front.configure(admission, this.#server);
     this.#rooms.pool.reload(this.#server, config.generation);
   }
 
-  #build(config: Message<'CORE_CONFIG'>, admission: { secret: Buffer; tableHash: string }): Rooms {
+  #build(config: Message<'CORE_CONFIG'>, admission: Admission): Rooms {
     const link = this.#channel;
     const files = new SupervisorFiles(link, clock);
     const spawner = new SupervisorSpawner({
@@ -112,29 +115,43 @@ class Core {
       log: this.#log.forRoom('pool'),
       server: this.#server,
     });
-    const gateway = new Gateway(
-      { source: pool, settings: new SettingsCache(), log: this.#log.forRoom('gateway'), version: VERSION },
-      this.#server,
-    );
     const ownUid = process.getuid?.() ?? 0;
     const allowedUids = new Set([0, ownUid]);
-    const listener = new Listener({
-      gateway,
-      admission,
-      peerUid: (fd) => peerCredentials(fd).uid,
-      peerLeft,
-      allowedUids,
-      clock,
-    });
+    const front = this.#buildFront(pool, admission, allowedUids);
     const admin = new AdminServer({
       views: new Map([
         ['/pool.json', () => json(pool.snapshot())],
-        ['/gateway.json', () => json(gateway.counters)],
+        ['/gateway.json', () => json(countersView(front))],
       ]),
       isAllowed: (fd) => allowedUids.has(peerCredentials(fd).uid),
       log: this.#log.forRoom('admin'),
     });
-    return { pool, spawner, files, gateway, listener, admin };
+    return { pool, spawner, files, front, admin };
+  }
+
+  /** The gateway, in this thread or in several others. */
+  #buildFront(pool: Pool, admission: Admission, allowedUids: ReadonlySet<number>): Front {
+    const count = gatewayThreadCount(this.#server.gatewayThreads, availableParallelism());
+    if (count > 1) {
+      const desk = new SessionDesk(pool);
+      pool.audience = desk;
+      return new GatewayThreads(
+        {
+          count,
+          entry: path.join(__dirname, 'gateway-thread.js'),
+          desk,
+          allowedUids,
+          clockOrigin: clockOrigin(),
+          sink: this.#sink,
+          duplicate,
+          onCrash: (error) => this.crashed(error),
+        },
+        { admission, server: this.#server },
+      );
+    }
+    const surroundings = { source: pool, admission, allowedUids, clock, log: this.#log.forRoom('gateway') };
+    const { gateway, listener } = makeGateway(surroundings, this.#server);
+    return new MainThreadFront(gateway, listener);
   }
 
   async #adopt(message: Message<'ADOPT'>, fds: readonly number[]): Promise<void> {
@@ -153,7 +170,7 @@ class Core {
   async #serve(): Promise<void> {
     await Promise.all(this.#adoptions.splice(0));
     if (this.#rooms === undefined || this.#lifecycle.state !== 'starting') return;
-    await this.#rooms.listener.listen({ fd: CORE_SOCKET_FD });
+    await this.#rooms.front.listen(CORE_SOCKET_FD);
     this.#rooms.admin.listen(ADMIN_SOCKET_FD);
     this.#channel.send({ type: 'READY' });
     this.#lifecycle.transition('serving', 'all processes known');
@@ -164,8 +181,8 @@ class Core {
     this.#lifecycle.transition('draining', 'supervisor asked for it');
     const rooms = this.#rooms;
     if (rooms !== undefined) {
-      const cut = clock.setTimeout(() => rooms.listener.closeNow(), deadlineMs * EXCHANGE_SHARE);
-      await Promise.all([rooms.listener.stop(), rooms.pool.stop(deadlineMs)]);
+      const cut = clock.setTimeout(() => rooms.front.closeNow(), deadlineMs * EXCHANGE_SHARE);
+      await Promise.all([rooms.front.stop(), rooms.pool.stop(deadlineMs)]);
       clock.clearTimeout(cut);
       rooms.admin.close();
     }

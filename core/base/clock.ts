@@ -18,6 +18,17 @@ export interface Clock {
   clearTimeout(timer: ClockTimer): void;
 }
 
+/** The time of the system's monotonic clock, in milliseconds, at which `performance.now()` of this thread was 0. */
+export function clockOrigin(): number {
+  return Number(process.hrtime.bigint()) / 1e6 - performance.now();
+}
+
+/** The machine's clock in another thread, telling the same time as the thread with this origin. */
+export function clockInStepWith(origin: number): Clock {
+  const ahead = clockOrigin() - origin;
+  return { ...systemClock, now: () => performance.now() + ahead };
+}
+
 class SystemTimer implements ClockTimer {
   readonly kind = 'clock-timer';
   constructor(readonly handle: NodeJS.Timeout) {}

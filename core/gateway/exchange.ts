@@ -237,7 +237,8 @@ export class Exchange implements Waiter, UpstreamUser {
     this.#upstream = undefined;
     if (upstream !== undefined) {
       upstream.keepAliveSeconds = keepAliveSeconds;
-      if (inStep && this.#request.sent && !upstream.refused) upstream.release(this.gateway.now);
+      const mayStay = this.#session?.keepConnection !== false && !upstream.refused;
+      if (inStep && mayStay && this.#request.sent) upstream.release(this.gateway.now);
       else upstream.destroy();
     }
     if (kept) this.#transition('flushing', 'received');

@@ -24,6 +24,8 @@ export interface GatewayParts {
   readonly sticky?: StickyRoutes | undefined;
 }
 
+export type CounterName = Exclude<keyof GatewayCounters, 'add'>;
+
 /** Plain counters, for metrics and tests. */
 export class GatewayCounters {
   started = 0;
@@ -35,6 +37,10 @@ export class GatewayCounters {
   connections = 0;
   /** Open at the moment. */
   tunnels = 0;
+
+  add(other: GatewayCounters): void {
+    for (const [name, value] of Object.entries(other) as [CounterName, number][]) this[name] += value;
+  }
 }
 
 export class Gateway {

@@ -13,6 +13,8 @@ export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
 /** One slot of a process, ours until it is closed; closed exactly once. */
 export interface GatewaySession {
   readonly target: AppTarget;
+  /** False: the connection to the app ends with the session. Absent: it may be kept. */
+  readonly keepConnection?: boolean;
   /** Calls when the process begins to drain, as long as the session is open. */
   onDrain(listener: () => void): void;
   close(outcome: SessionOutcome): void;

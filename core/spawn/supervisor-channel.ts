@@ -66,10 +66,11 @@ export class SupervisorChannel implements SupervisorLink {
     this.#channel.send(message);
   }
 
-  startHeartbeat(): void {
+  /** @param alive whether the whole core is; as long as it is not, the heart does not beat */
+  startHeartbeat(alive: () => boolean = () => true): void {
     this.#stopHeartbeat();
-    this.send({ type: 'HEARTBEAT' });
-    this.#heartbeat = this.clock.setTimeout(() => this.startHeartbeat(), HEARTBEAT_MS);
+    if (alive()) this.send({ type: 'HEARTBEAT' });
+    this.#heartbeat = this.clock.setTimeout(() => this.startHeartbeat(alive), HEARTBEAT_MS);
   }
 
   close(): void {

@@ -58,6 +58,8 @@ export interface Answer {
 }
 
 /** Where the installation under test is; the runner names a copy where Apache's user cannot read the checkout. */
+/** Lines for every server, to run all tests in another configuration: `PassengerGatewayThreads 2`. */
+const EVERYWHERE = process.env['PSG_TEST_SERVER'] ?? '';
 const TESTED_ROOT = process.env['PSG_TEST_ROOT'] ?? ROOT;
 
 /** Nothing of ours may outlive Apache's parent for longer: polite stop (10 s), then force. */
@@ -153,7 +155,7 @@ export class Apache implements Audited {
       port,
       mpm: options.mpm ?? 'event',
       modules: options.modules ?? [],
-      config: [ours, options.server ?? '', ...vhosts].join('\n').replaceAll('$DIR', dir),
+      config: [ours, EVERYWHERE, options.server ?? '', ...vhosts].join('\n').replaceAll('$DIR', dir),
       errorLog: options.errorLog?.replaceAll('$DIR', dir),
       account: options.asUser === undefined ? undefined : userNamed(options.asUser),
       env: cleanEnvironment(options.extraEnv ?? {}),

@@ -258,6 +258,22 @@ export const SERVER_DIRECTIVES = [
     example: 'PassengerShowVersionInHeader off',
   },
   {
+    name: 'PassengerGatewayThreads',
+    key: 'gatewayThreads',
+    scope: 'server',
+    kind: 'int',
+    default: 0,
+    min: 0,
+    max: 64,
+    defaultText: '0: up to 3 CPU cores 1, otherwise half of the cores, at most 8',
+    effect: 'restart',
+    status: 'supported',
+    summary: 'Threads of the core that carry requests, 0 = by the number of CPU cores',
+    details:
+      'One thread carries as much as one CPU core can; more are useful only when the core process itself is busy. Each costs about 10 MB. 1: the main thread of the core alone. Passenger TS only.',
+    example: 'PassengerGatewayThreads 4',
+  },
+  {
     name: 'PassengerMaxWorkerShare',
     key: 'maxWorkerShare',
     scope: 'server',

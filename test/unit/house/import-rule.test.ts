@@ -21,6 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   pool: ['base', 'config', 'spawn'],
   routing: ['base', 'config', 'pool'],
   gateway: ['base', 'config', 'wire', 'routing', 'pool/session', 'pool/waiting-list'],
+  threads: ['base', 'config', 'routing', 'pool', 'gateway'],
   admin: ['base', 'config', 'pool/snapshot'],
   instance: ['base'],
   standalone: ['base', 'config', 'gateway'],
@@ -45,6 +46,7 @@ const EXPLAINED = [
   'core/spawn',
   'core/pool',
   'core/gateway',
+  'core/threads',
   'core/instance',
   'apache-module',
 ];

@@ -1,0 +1,124 @@
+/**
+ * The pool's end of the gateway threads, in the main thread: tells all of them which processes there are, and carries
+ * their requests to the pool and the answers back. It decides nothing and keeps only what is on its way.
+ */
+import type { AppGroup } from '../pool/app-group.js';
+import type { AppProcess } from '../pool/app-process.js';
+import type { Pool, PoolAudience } from '../pool/pool.js';
+import type { Session } from '../pool/session.js';
+import type { Ticket } from '../pool/waiting-list.js';
+import type { DeskMessage, ProcessNote, SessionMessage } from './messages.js';
+
+interface Known {
+  readonly group: AppGroup;
+  readonly process: AppProcess;
+}
+
+/** One thread at the desk. */
+export interface DeskSeat {
+  handle(message: SessionMessage): void;
+}
+
+export class SessionDesk implements PoolAudience {
+  readonly #posts: ((message: DeskMessage) => void)[] = [];
+  /** Groups that the threads know, by key. */
+  readonly #groups = new Map<string, AppGroup>();
+  /** All processes that have been ready and have not exited, by key. */
+  readonly #processes = new Map<string, Known>();
+
+  constructor(private readonly pool: Pool) {}
+
+  /** Before the first process of the pool: a thread hears what happens, not what has happened. */
+  join(post: (message: DeskMessage) => void): DeskSeat {
+    this.#posts.push(post);
+    const tickets = new Map<number, Ticket>();
+    return { handle: (message) => this.#handle(message, tickets, post) };
+  }
+
+  groupChanged(group: AppGroup): void {
+    const processes = [...group.members].filter((process) => process.pid !== 0);
+    const heard = new Set([...this.#processes.values()].map(({ process }) => process));
+    this.#dropProcesses(group);
+    for (const process of processes) {
+      this.#processes.set(process.key, { group, process });
+      if (heard.has(process) || process.state !== 'ready') continue;
+      process.onDrain(() => this.#tellAll({ kind: 'drains', process: process.key }));
+    }
+    // Of a group that has left, only the end of its sessions matters; its key may be another's by now.
+    if (group.retired) return;
+    this.#groups.set(group.key, group);
+    this.#tellAll({
+      kind: 'group',
+      key: group.key,
+      memory: group.book.memory,
+      processes: processes.map(noteOf),
+    });
+  }
+
+  groupGone(group: AppGroup): void {
+    this.#dropProcesses(group);
+    if (this.#groups.get(group.key) !== group) return;
+    this.#groups.delete(group.key);
+    this.#tellAll({ kind: 'group-gone', key: group.key });
+  }
+
+  #dropProcesses(group: AppGroup): void {
+    for (const [key, known] of this.#processes) if (known.group === group) this.#processes.delete(key);
+  }
+
+  #tellAll(message: DeskMessage): void {
+    for (const post of this.#posts) post(message);
+  }
+
+  #handle(message: SessionMessage, tickets: Map<number, Ticket>, post: (message: DeskMessage) => void): void {
+    if (message.kind === 'checkout') {
+      this.#checkout(message, tickets, post);
+      return;
+    }
+    if (message.kind === 'cancel') {
+      tickets.get(message.ticket)?.cancel();
+      tickets.delete(message.ticket);
+      return;
+    }
+    // A process that has exited is of no interest.
+    const known = this.#processes.get(message.process);
+    if (known === undefined) return;
+    if (message.kind === 'fell') known.group.sessionsFell(known.process);
+    else this.pool.unreachable(known.group, known.process);
+  }
+
+  #checkout(
+    { ticket, groupKey, config: sent, options }: SessionMessage & { kind: 'checkout' },
+    tickets: Map<number, Ticket>,
+    post: (message: DeskMessage) => void,
+  ): void {
+    const config = sent ?? this.pool.configOf(groupKey);
+    if (config === undefined) {
+      post({ kind: 'ask-again', ticket });
+      return;
+    }
+    // The session is counted in the shared book, and the thread gives it back there.
+    const grant = (session: Session): void => {
+      tickets.delete(ticket);
+      post({ kind: 'session', ticket, process: session.process.key });
+    };
+    const answer = this.pool.checkout(
+      config,
+      {
+        onSession: grant,
+        onFailure: ({ code, details }) => {
+          tickets.delete(ticket);
+          post({ kind: 'failure', ticket, code, details });
+        },
+      },
+      options,
+    );
+    if ('target' in answer) grant(answer);
+    else tickets.set(ticket, answer);
+  }
+}
+
+function noteOf(process: AppProcess): ProcessNote {
+  const { key, pid, target, book } = process;
+  return { key, pid, target, memory: book.memory };
+}
