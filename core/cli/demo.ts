@@ -1,7 +1,7 @@
 /**
- * `npm run demo`: a private Apache with our module serves two example apps on two virtual hosts, until Ctrl-C.
- * Everything lives in one temporary directory, which is removed at the end. `--check` requests each page, says what came
- * and ends; `--tail` follows the error log. Not a part of an installation: administrators configure their own Apache.
+ * `npm run demo`: a private Apache with our module serves three example apps on three virtual hosts, until Ctrl-C.
+ * Everything lives in one temporary directory, which is removed at the end. `--check` requests each page and a WebSocket,
+ * says what came and ends; `--tail` follows the error log. Not a part of an installation: administrators configure their own Apache.
  */
 import { chownSync, cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
@@ -10,12 +10,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Command } from 'commander';
 import { findInstances } from '../instance/instances.js';
 import { accountNamed, appOwners } from './accounts.js';
+import { chatAnswers } from './demo-chat.js';
 import { followFile } from './follow-file.js';
 import { MODULE_FILE, ROOT } from './installation.js';
 import { freePort, PrivateApache, type Account } from './private-apache.js';
 import { makeTemporaryDirectory, openForReading, readableRoot } from './staged-root.js';
 
-const APPS = ['hello', 'notes'] as const;
+/** Name of each app, with what its virtual host says beyond the others'. */
+const APPS = { hello: '', notes: '', chat: 'PassengerMaxInstances 1' } as const;
+const APP_NAMES = Object.keys(APPS);
 const PREFERRED_PORT = 8080;
 /** Supervisor and apps may take this long to end after Apache: polite stop, then force. */
 const GONE_DEADLINE_MS = 20_000;
@@ -28,8 +31,8 @@ function say(text: string): void {
 
 /** Copies the example apps into `dir`, as root each with an owner of its own. */
 function copyApps(dir: string): void {
-  const owners = IS_ROOT ? appOwners(APPS.length) : [];
-  for (const [index, name] of APPS.entries()) {
+  const owners = IS_ROOT ? appOwners(APP_NAMES.length) : [];
+  for (const [index, name] of APP_NAMES.entries()) {
     const app = join(dir, name);
     cpSync(join(ROOT, 'conf-examples/demo', name), app, { recursive: true });
     mkdirSync(join(app, 'tmp'), { recursive: true });
@@ -45,11 +48,12 @@ function giveTo(app: string, owner: Account): void {
 }
 
 function configuration(dir: string, root: string, port: number): string {
-  const hosts = APPS.map(
-    (name) => `<VirtualHost 127.0.0.1:${port}>
+  const hosts = Object.entries(APPS).map(
+    ([name, lines]) => `<VirtualHost 127.0.0.1:${port}>
   ServerName ${name}.localhost
   DocumentRoot ${dir}/${name}/public
   PassengerFriendlyErrorPages On
+  ${lines}
   <Directory ${dir}/${name}/public>
     Require all granted
   </Directory>
@@ -110,10 +114,11 @@ class Demo {
 
   describe(): void {
     say(`
-Apache (pid ${this.#apache?.pid ?? '?'}) serves two Node apps:
+Apache (pid ${this.#apache?.pid ?? '?'}) serves three Node apps:
 
   ${this.url('hello').padEnd(34)}plain node:http, static files by Apache
   ${this.url('notes').padEnd(34)}ES module with top-level await, a form
+  ${this.url('chat').padEnd(34)}WebSocket without packages: open it twice
 
   Log             ${this.dir}/error.log (accesses: access.log)
   Configuration   ${this.dir}/httpd.conf
@@ -125,7 +130,7 @@ Press Ctrl-C to stop everything and remove ${this.dir}.
 `);
   }
 
-  /** Requests each page; returns whether all is as it should be. */
+  /** Requests each page and talks to the chat; returns whether all is as it should be. */
   async check(): Promise<boolean> {
     const wanted: [name: string, path: string, form: string | undefined, status: number, text: string][] = [
       ['hello', '/', undefined, 200, 'Hello from Node.js'],
@@ -133,16 +138,20 @@ Press Ctrl-C to stop everything and remove ${this.dir}.
       ['notes', '/', undefined, 200, '<h1>Notes</h1>'],
       ['notes', '/', 'note=checked', 303, ''],
       ['notes', '/', undefined, 200, 'checked'],
+      ['chat', '/', undefined, 200, '<h1>Chat</h1>'],
     ];
     let good = true;
+    const note = (fine: boolean, what: string): void => {
+      say(`${fine ? 'ok    ' : 'FAILED'} ${what}`);
+      good &&= fine;
+    };
     for (const [name, path, form, status, text] of wanted) {
       const answer = await this.#ask(name, path, form);
       const fine = answer.status === status && answer.body.includes(text);
-      say(
-        `${fine ? 'ok    ' : 'FAILED'} ${form === undefined ? 'GET ' : 'POST'} ${this.url(name, path)} ${answer.status}`,
-      );
-      good &&= fine;
+      note(fine, `${form === undefined ? 'GET ' : 'POST'} ${this.url(name, path)} ${answer.status}`);
     }
+    const chat = await chatAnswers(this.port, `chat.localhost:${this.port}`, 'a checked message');
+    note(chat.said, `WS   ${this.url('chat', '/chat').replace('http', 'ws')} ${chat.status}`);
     if (!good) say(`\nError log:\n${this.#apache?.log() ?? ''}`);
     return good;
   }
@@ -204,8 +213,8 @@ function askedToEnd(): Promise<void> {
 
 async function main(): Promise<number> {
   const program = new Command('npm run demo --')
-    .description('Serves two example apps from a private Apache, until Ctrl-C.')
-    .option('--check', 'request each page, print the results and end')
+    .description('Serves three example apps from a private Apache, until Ctrl-C.')
+    .option('--check', 'request each page and a WebSocket, print the results and end')
     .option('--tail', 'follow the error log')
     .option('--port <number>', 'preferred port', String(PREFERRED_PORT))
     .parse();
