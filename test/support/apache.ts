@@ -105,6 +105,7 @@ export class Apache implements Audited {
   /** Each process of this instance that was ever seen, by pid and start time. */
   readonly #seen = new Map<string, ProcessInfo>();
   #stopped = false;
+  #orphans: ProcessInfo[] = [];
   #complaints: string[] = [];
   #coreDescriptors = 0;
 
@@ -225,6 +226,8 @@ export class Apache implements Audited {
   /** A signal to Apache's parent. */
   kill(name: NodeJS.Signals): void {
     this.processes();
+    // The children of a parent that was killed serve on for ever, with or without our module: stop() ends them.
+    if (name === 'SIGKILL') this.#orphans = this.#children();
     this.server.signal(name);
   }
 
@@ -280,7 +283,9 @@ export class Apache implements Audited {
     await this.#awaitGrownChildren();
     await this.#noteDescriptors();
     this.processes();
+    const children = this.#children();
     await this.server.stop().catch((error: unknown) => this.#complaints.push(String(error)));
+    this.#endChildren(children);
     await this.#awaitNothingLeft();
   }
 
@@ -338,6 +343,14 @@ export class Apache implements Audited {
       );
     }
     if (buffers.length > 0) this.#complaints.push(`the core still holds buffer files: ${buffers.join(' ')}`);
+  }
+
+  #endChildren(children: readonly ProcessInfo[]): void {
+    for (const info of children.filter(stillRuns)) {
+      this.#complaints.push(`child of Apache left: ${info.pid}`);
+      process.kill(info.pid, 'SIGKILL');
+    }
+    for (const info of this.#orphans.filter(stillRuns)) process.kill(info.pid, 'SIGKILL');
   }
 
   #leftovers(): ProcessInfo[] {
