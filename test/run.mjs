@@ -1,5 +1,5 @@
 /**
- * Runs groups of tests one after the other and sums up: `node test/run.mjs [group…] [-- pattern]`, by default all groups but soak.
+ * Runs groups of tests one after the other and sums up: `node test/run.mjs [group…] [-- pattern]`, by default all but soak and browser.
  * A group that fails does not stop the following ones. Needs what `core/cli/setup.mjs --tests` brings.
  */
 import { spawn } from 'node:child_process';
@@ -29,8 +29,9 @@ const GROUPS = [
   tests('config', ['test/config'], 2),
   tests('integration', ['test/integration'], SERVERS_AT_ONCE),
   tests('fault', ['test/fault'], SERVERS_AT_ONCE),
-  // Minutes and gigabytes: only when it is named.
+  // Minutes and gigabytes, and a browser: only when they are named.
   { ...tests('soak', ['test/soak'], 1), onDemand: true },
+  { ...tests('browser', ['test/browser'], 1), onDemand: true },
 ];
 const SHORTHANDS = {
   check: ['lint', 'format', 'c'],
@@ -128,7 +129,7 @@ async function main() {
     ({ name, onDemand }) => names.includes(name) || (names.length === 0 && onDemand !== true),
   );
   const needsServers = chosen.some(({ name }) =>
-    ['module', 'config', 'integration', 'fault', 'soak'].includes(name),
+    ['module', 'config', 'integration', 'fault', 'soak', 'browser'].includes(name),
   );
   const staged = needsServers ? stage() : undefined;
   const results = [];

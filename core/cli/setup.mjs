@@ -8,6 +8,7 @@
  *
  *   --tests   also what only the tests need: test/apps' dependencies and, as root, the test users
  *   --fuzz    also the compiler of the fuzz targets
+ *   --browser also Debian's Chromium, for the browser tests
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -42,6 +43,7 @@ const TOOLS = [
   ['cmake', 'cmake'],
 ];
 const FUZZ_TOOLS = [['clang', 'clang']];
+const BROWSER_TOOLS = [['chromium', 'chromium']];
 
 /** psgapp1 has a supplementary group and psgshell a login shell, so that tests can see both arrive in an app. */
 const TEST_USERS = [
@@ -231,7 +233,12 @@ export function setUp(flags) {
   const started = performance.now();
   checkNode();
   const steps = [
-    () => installPackages([...TOOLS, ...(flags.has('--fuzz') ? FUZZ_TOOLS : [])]),
+    () =>
+      installPackages([
+        ...TOOLS,
+        ...(flags.has('--fuzz') ? FUZZ_TOOLS : []),
+        ...(flags.has('--browser') ? BROWSER_TOOLS : []),
+      ]),
     () => flags.has('--tests') && makeTestUsers(),
     () => existsSync(join(ROOT, 'package-lock.json')) && installDependencies(ROOT),
     buildTypeScript,

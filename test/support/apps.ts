@@ -1,4 +1,4 @@
-/** Fixture apps: copies of test/apps/<name> with an owner of their own, gone at the end of the test. */
+/** Fixture apps: copies of test/apps/<name>, or of a demo app, with an owner of their own, gone at the end of the test. */
 import {
   chmodSync,
   chownSync,
@@ -11,6 +11,7 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { ROOT } from '../../core/cli/installation.js';
 import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
 import { currentTest } from './current-test.js';
 import { IS_ROOT, userNamed } from './users.js';
@@ -32,14 +33,15 @@ function chownAll(path: string, uid: number, gid: number): void {
 }
 
 /**
- * Copies test/apps/<name> and returns the absolute path of the copy. `tmp/` and `public/` exist in it, and packages from
+ * Copies test/apps/<name>, or the demo app of this name where there is none, and returns the path of the copy. `tmp/` and `public/` exist in it, and packages from
  * the registry are found through a node_modules next to the copy.
  */
 export function copyApp(name: string, options: CopyOptions = {}): Promise<string> {
   const parent = makeTemporaryDirectory('psg-app-');
   currentTest().directories.push(parent);
   const app = join(parent, name);
-  cpSync(join(APPS, name), app, { recursive: true });
+  const ours = join(APPS, name);
+  cpSync(existsSync(ours) ? ours : join(ROOT, 'conf-examples/demo', name), app, { recursive: true });
   for (const below of ['tmp', 'public']) mkdirSync(join(app, below), { recursive: true });
   if (existsSync(join(APPS, 'node_modules')))
     symlinkSync(join(APPS, 'node_modules'), join(parent, 'node_modules'));
