@@ -8,6 +8,7 @@ import * as http2 from 'node:http2';
 import * as https from 'node:https';
 import * as net from 'node:net';
 import type { Readable } from 'node:stream';
+import { eventually } from '../support/eventually.js';
 
 export interface Question {
   readonly method?: string;
@@ -190,6 +191,11 @@ export class Load {
 
   get requests(): number {
     return this.#requests;
+  }
+
+  /** Waits until so many requests have been answered, so that what happened lies in the middle of the load. */
+  async reached(requests: number): Promise<void> {
+    await eventually(30_000, `${requests} requests`, () => this.#requests >= requests);
   }
 
   async #run(port: number, host: string, path: string, question: Question): Promise<void> {

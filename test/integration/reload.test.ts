@@ -39,6 +39,7 @@ rule('a graceful reload under load fails no request', { timeoutMs: 120_000 }, as
   await ask(apache.port, 'a.test', '/');
   const load = new Load(apache.port, 'a.test', '/slow?ms=10', 8);
   await newVersion(apache, app, '2');
+  await load.reached(100);
   const result = await load.stop();
   assert.deepEqual(result.failures, []);
   assert.ok(result.requests > 20, `${result.requests} requests`);

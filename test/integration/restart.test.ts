@@ -68,6 +68,7 @@ rule('restarts under load fail no request', { timeoutMs: 120_000 }, async (scene
       return (await ask(apache.port, 'a.test', '/version')).text === version;
     });
   }
+  await load.reached(100);
   const result = await load.stop();
   assert.deepEqual(result.failures, []);
   assert.ok(result.requests > 16, `${result.requests} requests`);

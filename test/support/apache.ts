@@ -14,6 +14,7 @@ import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
 import { findInstances } from '../../core/instance/instances.js';
 import { currentTest, type Audited } from './current-test.js';
 import { eventually } from './eventually.js';
+import { openConnections } from './ports.js';
 import { ageMs, allProcesses, descriptorsOf, familyOf, stillRuns, type ProcessInfo } from './processes.js';
 import { userNamed } from './users.js';
 
@@ -281,6 +282,7 @@ export class Apache implements Audited {
     if (this.#stopped) return;
     this.#stopped = true;
     await this.#awaitGrownChildren();
+    await this.#awaitQuiet();
     await this.#noteDescriptors();
     this.processes();
     const children = this.#children();
@@ -320,6 +322,20 @@ export class Apache implements Audited {
   async #awaitGrownChildren(): Promise<void> {
     const grown = (): boolean => this.#children().every((child) => ageMs(child) >= GROWN_MS);
     await eventually(2000, 'the children have started their threads', grown).catch(() => undefined);
+  }
+
+  /**
+   * httpd's event MPM shuts the sockets of its workers down when it stops, also one whose connection has just been
+   * freed: the child then crashes in apr_os_sock_get (close_worker_sockets in event.c, seen with 2.4.71 and without our
+   * module). So a test's last connections get a moment to end; those that it holds open on purpose stay.
+   */
+  async #awaitQuiet(): Promise<void> {
+    let quiet = 0;
+    const settled = (): boolean => {
+      quiet = openConnections(this.port) === 0 ? quiet + 1 : 0;
+      return quiet >= 5;
+    };
+    await eventually(500, 'the last connections have ended', settled).catch(() => undefined);
   }
 
   #buffersOfCore(): string[] {
