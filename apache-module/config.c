@@ -76,7 +76,7 @@ static const char *parse_enum(cmd_parms *cmd, const psg_directive *row, const ch
         at = strchr(at, '|');
         at = at == NULL ? NULL : at + 1;
     }
-    return wrong(cmd, row, *value, apr_pstrcat(cmd->pool, "one of ", row->values, NULL));
+    return wrong(cmd, row, *value, apr_pstrcat(cmd->pool, "one of ", row->values, ". ", row->text, NULL));
 }
 
 /* Line ends separate the values of a set; NUL and other controls have no place in any value. */
@@ -136,7 +136,7 @@ static const char *assign(cmd_parms *cmd, void *dir_conf, const char *value, con
     psg_conf *conf = dir_conf;
 
     if (error != NULL) {
-        return error;
+        return apr_psprintf(cmd->pool, "%s (value '%s')", error, value);
     }
     if (named->status == PSG_STATUS_REFUSED) {
         return apr_pstrcat(cmd->pool, named->name, " ", value, ": refused: ", named->text, NULL);
