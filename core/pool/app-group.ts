@@ -11,15 +11,14 @@
  *  6. Ready processes run the current code, unless the first process of that code is not ready yet (redeploy).
  *  7. While a pause after failures lasts and nothing runs, nobody waits: everybody gets the stored error.
  */
-import type { Clock, ClockTimer } from '../base/clock.js';
-import { errorText, PassengerError, type Fields } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { PassengerError, Fields } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
 import type { ServerSettings } from '../config/settings.js';
 import type { AppProcessHandle, ExitReason, Spawner } from '../spawn/spawner.js';
 import { Admission, type AdmissionHost } from './admission.js';
 import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
-import { Backoff } from './backoff.js';
 import { GroupBook } from './books.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
@@ -32,6 +31,7 @@ import {
 } from './restart-watch.js';
 import type { GroupLoad } from './scaling.js';
 import { PoolSession, type Session } from './session.js';
+import { Setbacks, type SetbackHost } from './setbacks.js';
 import type { Turn } from './turn.js';
 import type { Waiter, WaitingEntry, WaitingList } from './waiting-list.js';
 
@@ -55,7 +55,7 @@ export interface GroupHost {
   processIdle(): void;
 }
 
-export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
+export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost {
   readonly key: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -66,16 +66,13 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   /** All that have not exited. */
   readonly members = new Set<AppProcess>();
   readonly #admission: Admission;
-  readonly backoff: Backoff;
+  readonly #setbacks: Setbacks;
   readonly #watch: RestartWatch;
   readonly #lookFailures: PacedLog;
   #config: AppConfig;
   #limits: GroupLimits;
   #serving: AppProcess[] = [];
   #code: number;
-  /** Why nothing runs; given to requests while the pause lasts. */
-  #failure: PassengerError | undefined;
-  #pauseTimer: ClockTimer | undefined;
   #retired = false;
   /** The generation whose reload it has followed. */
   redeployed: number;
@@ -98,7 +95,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     this.#config = config;
     this.#limits = groupLimits(config, host.server);
     this.book.lastRequest = host.clock.now();
-    this.backoff = new Backoff(host.random);
+    this.#setbacks = new Setbacks(this, host.random);
     this.#admission = new Admission(this);
     this.#lookFailures = new PacedLog(this.log, host.clock);
     this.#watch = new RestartWatch(this);
@@ -133,7 +130,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     return this.#retired;
   }
   get failure(): PassengerError | undefined {
-    return this.#failure;
+    return this.#setbacks.failure;
   }
   get lastRequest(): number {
     return this.book.lastRequest;
@@ -155,9 +152,12 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   get #throttleMs(): number {
     return poolLimits(this.host.server).statThrottleMs;
   }
-  /** Whether nothing is started because of failures. The timer says so, so that the end of a pause is one event. */
   get paused(): boolean {
-    return this.#pauseTimer !== undefined;
+    return this.#setbacks.paused;
+  }
+  /** Milliseconds until processes may be started again. */
+  pauseLeftMs(now: number): number {
+    return this.paused ? Math.max(0, this.#setbacks.until - now) : 0;
   }
   /** Whether its first process since a restart is still starting. */
   get restarting(): boolean {
@@ -221,7 +221,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
 
   failureNow(): PassengerError | undefined {
     const nothing = this.#serving.length === 0 && this.starting === 0;
-    return nothing && this.paused ? this.#failure : undefined;
+    return nothing && this.paused ? this.failure : undefined;
   }
 
   ask(now: number): Hold {
@@ -305,7 +305,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
       return;
     }
     process.becomeReady(handle, 'started');
-    this.#failure = undefined;
+    this.#setbacks.started();
     this.#serving.push(process);
     this.drainStale();
     this.#admission.dispatch();
@@ -315,15 +315,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   #startFailed(process: AppProcess, error: unknown): void {
     const canceled = process.state === 'stopping';
     process.ended(canceled ? 'start canceled' : 'start failed');
-    if (canceled) return;
-    const failure =
-      error instanceof PassengerError
-        ? error
-        : new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
-    const pauseMs = this.backoff.startFailed(this.clock.now());
-    this.log.report('PSG5003', { ...loggable(failure), error: failure.code, pauseMs: Math.round(pauseMs) });
-    this.#failure = failure;
-    this.#pause();
+    if (!canceled) this.#setbacks.startFailed(error);
   }
 
   #exited(process: AppProcess, reason: ExitReason): void {
@@ -338,7 +330,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
       livedMs,
       sessions: process.sessions,
     });
-    this.#crashed(livedMs);
+    this.#setbacks.crashed(livedMs);
   }
 
   /** A process is of no use: it goes, and counts as a crash. */
@@ -347,43 +339,18 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
     this.log.report('PSG5011', { pid: process.pid });
     const livedMs = process.livedMs(this.clock.now());
     process.drain('takes no connections');
-    this.#crashed(livedMs);
-  }
-
-  #crashed(livedMs: number): void {
-    const pauseMs = this.backoff.crashed(this.clock.now(), livedMs);
-    if (pauseMs > 0) {
-      this.#failure = new PassengerError('PSG5006', { crashes: this.backoff.failures });
-      this.log.report(this.#failure.code, { ...this.#failure.details, pauseMs: Math.round(pauseMs) });
-    }
-    this.#pause();
+    this.#setbacks.crashed(livedMs);
   }
 
   /** Rule 7, and the end of the pause. */
-  #pause(): void {
-    const now = this.clock.now();
-    this.#disarmPause();
-    if (!this.backoff.active(now)) return;
-    this.#pauseTimer = this.clock.setTimeout(() => this.#pauseOver(), Math.ceil(this.backoff.until - now));
-    this.#failWaiting();
+  pauseMoved(): void {
+    if (this.paused) this.#failWaiting();
+    else this.needsChanged();
   }
 
   #failWaiting(): void {
     const failure = this.failureNow();
     if (failure !== undefined) this.#admission.failQueue(failure);
-  }
-
-  #pauseOver(): void {
-    this.#pauseTimer = undefined;
-    this.turn.run(() => {
-      this.#pause();
-      this.needsChanged();
-    });
-  }
-
-  #disarmPause(): void {
-    if (this.#pauseTimer !== undefined) this.clock.clearTimeout(this.#pauseTimer);
-    this.#pauseTimer = undefined;
   }
 
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
@@ -415,9 +382,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
 
   #newCode(): void {
     this.#code += 1;
-    this.backoff.reset();
-    this.#disarmPause();
-    this.#failure = undefined;
+    this.#setbacks.reset();
     this.needsChanged();
   }
 
@@ -444,7 +409,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   /** Ends its timers; for a group that gets no more requests. */
   close(): void {
     this.#watch.close();
-    this.#disarmPause();
+    this.#setbacks.close();
   }
 
   lookEnded(cause: RestartQuestion | undefined): boolean {
@@ -466,11 +431,4 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost {
   lookFailed(fields: Fields): void {
     this.#lookFailures.report('PSG5009', { ...fields, directory: this.#limits.restartDir });
   }
-}
-
-/** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */
-function loggable(failure: PassengerError): Fields {
-  return Object.fromEntries(
-    Object.entries(failure.details).filter(([, value]) => typeof value !== 'string' || value.length <= 200),
-  );
 }

@@ -21,10 +21,9 @@ import type { ServerSettings } from '../config/settings.js';
 import type { AppProcessHandle, Spawner } from '../spawn/spawner.js';
 import { AppGroup, type GroupHost } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
-import { poolLimits } from './limits.js';
+import { Housekeeping, type HousekeepingHost } from './housekeeping.js';
 import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
-import { idleLeavers, nextIdleTime } from './scaling.js';
 import type { Session } from './session.js';
 import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
 import { Turn } from './turn.js';
@@ -93,7 +92,7 @@ const STOP_LATE_MS = 2000;
 
 const stoppingError = (): PassengerError => new PassengerError('PSG5010');
 
-export class Pool implements GroupHost, RoomHost {
+export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   readonly clock: Clock;
   readonly log: Log;
   readonly turn: Turn;
@@ -106,12 +105,12 @@ export class Pool implements GroupHost, RoomHost {
   /** Groups that are not in the registry any more and still have processes. */
   readonly #leaving = new Set<AppGroup>();
   readonly #room: Room;
+  readonly #housekeeping = new Housekeeping(this);
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
   readonly #moved = new Set<AppGroup>();
   #idleWanted = false;
   #reloadedAt: number | undefined;
-  #sweepTimer: ClockTimer | undefined;
   #reloadTimer: ClockTimer | undefined;
   #adoptionTimer: ClockTimer | undefined;
   #stopTimer: ClockTimer | undefined;
@@ -150,6 +149,9 @@ export class Pool implements GroupHost, RoomHost {
   }
   get someoneStarves(): boolean {
     return this.#room.starving.size > 0;
+  }
+  get reloadedAt(): number | undefined {
+    return this.#reloadedAt;
   }
   get stopping(): boolean {
     return this.#stopped !== undefined;
@@ -210,7 +212,7 @@ export class Pool implements GroupHost, RoomHost {
     group.book.idleWanted = this.#idleWanted;
     this.#registry.add(group);
     this.#room.changed(group);
-    if (!this.stopping) this.#armSweep(this.clock.now() + poolLimits(this.#server).idleMs);
+    if (!this.stopping) this.#housekeeping.groupAdded();
     return group;
   }
 
@@ -222,8 +224,7 @@ export class Pool implements GroupHost, RoomHost {
     for (const other of this.#registry.unconfirmed()) {
       if (other === group || other.config.groupName !== group.config.groupName) continue;
       if (other.queue.size > 0 || other.held > 0) continue;
-      other.retire('its settings changed');
-      this.#leave(other);
+      this.dismiss(other, 'its settings changed');
     }
   }
 
@@ -275,7 +276,7 @@ export class Pool implements GroupHost, RoomHost {
       () => this.turn.run(() => this.#redeployQuiet()),
       REDEPLOY_AFTER_MS,
     );
-    this.#armSweep(this.clock.now());
+    this.#housekeeping.reloaded();
   }
 
   #redeployQuiet(): void {
@@ -329,7 +330,8 @@ export class Pool implements GroupHost, RoomHost {
   stop(deadlineMs: number): Promise<void> {
     if (this.#stopped !== undefined) return this.#stopped.promise;
     const stopped = (this.#stopped = deferred<void>());
-    for (const timer of [this.#sweepTimer, this.#reloadTimer, this.#adoptionTimer]) {
+    this.#housekeeping.close();
+    for (const timer of [this.#reloadTimer, this.#adoptionTimer]) {
       if (timer !== undefined) this.clock.clearTimeout(timer);
     }
     this.turn.run(() => {
@@ -391,6 +393,11 @@ export class Pool implements GroupHost, RoomHost {
     this.#room.followUp();
   }
 
+  dismiss(group: AppGroup, reason: string): void {
+    group.retire(reason);
+    this.#leave(group);
+  }
+
   /** A retired group goes as soon as its last process has exited. */
   #leave(group: AppGroup): void {
     this.#registry.remove(group);
@@ -406,43 +413,6 @@ export class Pool implements GroupHost, RoomHost {
   #allGone(): void {
     if (this.#stopTimer !== undefined) this.clock.clearTimeout(this.#stopTimer);
     this.#stopped?.resolve();
-  }
-
-  // --- idle processes and forgotten groups
-
-  #armSweep(due: number): void {
-    if (this.#sweepTimer !== undefined || due === Infinity) return;
-    const delay = Math.max(0, Math.ceil(due - this.clock.now()));
-    this.#sweepTimer = this.clock.setTimeout(() => this.turn.run(() => this.#sweep()), delay);
-  }
-
-  #sweep(): void {
-    this.#sweepTimer = undefined;
-    const now = this.clock.now();
-    const { idleMs } = poolLimits(this.#server);
-    if (idleMs === Infinity) return;
-    let next = now + idleMs;
-    for (const group of [...this.#registry.all()]) {
-      const { minInstances } = group.limits;
-      for (const process of idleLeavers(group.serving, minInstances, idleMs, now)) process.drain('idle');
-      next = Math.min(next, nextIdleTime(group.serving, minInstances, idleMs, now));
-      this.#forget(group, idleMs, now);
-    }
-    this.#armSweep(Math.max(next, now + 1));
-  }
-
-  /** Groups that nobody asks for and that have nothing, and groups that the configuration does not know any more. */
-  #forget(group: AppGroup, idleMs: number, now: number): void {
-    if (group.queue.size > 0 || group.held > 0) return;
-    const unused = group.members.size === 0 && now - group.lastRequest >= idleMs;
-    const unknown =
-      this.#reloadedAt !== undefined &&
-      now - this.#reloadedAt >= idleMs &&
-      group.confirmed < this.generation &&
-      now - group.lastRequest >= idleMs;
-    if (!unused && !unknown) return;
-    group.retire(unknown ? 'not configured any more' : 'unused');
-    this.#leave(group);
   }
 
   snapshot(): PoolSnapshot {

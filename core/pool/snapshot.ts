@@ -94,7 +94,7 @@ export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
     restarting: group.restarting,
     retired: group.retired,
     failure: paused ? group.failure?.code : undefined,
-    pauseMs: paused ? Math.max(0, group.backoff.until - now) : 0,
+    pauseMs: group.pauseLeftMs(now),
     createdAt: group.createdAt,
     processes: [...group.members].map((process) => processSnapshot(process, now)),
   };

@@ -1,0 +1,110 @@
+/**
+ * What a group does after a failed start or a crash: the pause in which nothing is started, and the error that
+ * everybody gets meanwhile while nothing runs. It arms the one timer of the pause; how long that is says backoff.ts.
+ * Owned by its group, which reports what happened to its processes.
+ */
+import type { Clock, ClockTimer } from '../base/clock.js';
+import { errorText, PassengerError, type Fields } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { Backoff } from './backoff.js';
+import type { Turn } from './turn.js';
+
+export interface SetbackHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly turn: Turn;
+  /** A pause has begun or is over: those who wait may have to be told, processes may be started again. */
+  pauseMoved(): void;
+}
+
+export class Setbacks {
+  readonly #backoff: Backoff;
+  /** Why nothing runs; given to requests while the pause lasts. */
+  #failure: PassengerError | undefined;
+  #pauseTimer: ClockTimer | undefined;
+
+  /** @param random a number from 0 up to 1 */
+  constructor(
+    private readonly host: SetbackHost,
+    random: () => number,
+  ) {
+    this.#backoff = new Backoff(random);
+  }
+
+  /** Whether nothing is started because of failures. The timer says so, so that the end of a pause is one event. */
+  get paused(): boolean {
+    return this.#pauseTimer !== undefined;
+  }
+  get failure(): PassengerError | undefined {
+    return this.#failure;
+  }
+  /** The end of the pause on the monotonic clock. */
+  get until(): number {
+    return this.#backoff.until;
+  }
+
+  startFailed(error: unknown): void {
+    const failure =
+      error instanceof PassengerError
+        ? error
+        : new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
+    const pauseMs = this.#backoff.startFailed(this.host.clock.now());
+    this.host.log.report('PSG5003', {
+      ...loggable(failure),
+      error: failure.code,
+      pauseMs: Math.round(pauseMs),
+    });
+    this.#failure = failure;
+    this.#pause();
+  }
+
+  /** A ready process has ended by itself or is of no use. */
+  crashed(livedMs: number): void {
+    const pauseMs = this.#backoff.crashed(this.host.clock.now(), livedMs);
+    if (pauseMs > 0) {
+      this.#failure = new PassengerError('PSG5006', { crashes: this.#backoff.failures });
+      this.host.log.report(this.#failure.code, { ...this.#failure.details, pauseMs: Math.round(pauseMs) });
+    }
+    this.#pause();
+  }
+
+  /** A process has become ready. */
+  started(): void {
+    this.#failure = undefined;
+  }
+
+  /** The code has changed: the past does not count. */
+  reset(): void {
+    this.#backoff.reset();
+    this.close();
+    this.#failure = undefined;
+  }
+
+  /** Ends its timer. */
+  close(): void {
+    if (this.#pauseTimer !== undefined) this.host.clock.clearTimeout(this.#pauseTimer);
+    this.#pauseTimer = undefined;
+  }
+
+  #pause(): void {
+    const now = this.host.clock.now();
+    this.close();
+    if (this.#backoff.active(now)) {
+      const delayMs = Math.ceil(this.#backoff.until - now);
+      this.#pauseTimer = this.host.clock.setTimeout(() => this.#over(), delayMs);
+    }
+    this.host.pauseMoved();
+  }
+
+  #over(): void {
+    this.#pauseTimer = undefined;
+    this.host.turn.run(() => this.#pause());
+  }
+}
+
+/** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */
+function loggable(failure: PassengerError): Fields {
+  return Object.fromEntries(
+    Object.entries(failure.details).filter(([, value]) => typeof value !== 'string' || value.length <= 200),
+  );
+}
