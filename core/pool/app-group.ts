@@ -8,7 +8,7 @@
  *  3. Progress: if requests wait, a process serves, or one is starting, or the pool knows that the group starves.
  *  4. A request is held back only while a look at the restart files is under way, at most for a second.
  *  5. A draining process has open sessions; without any it is stopped at once.
- *  6. Ready processes run the current code, unless the first process of that code is not ready yet (redeploy).
+ *  6. Ready processes run the current code, except those that are about to be replaced (deployment.ts).
  *  7. While a pause after failures lasts and nothing runs, nobody waits: everybody gets the stored error.
  */
 import type { Clock } from '../base/clock.js';
@@ -20,6 +20,7 @@ import type { AppProcessHandle, ExitReason, Spawner } from '../spawn/spawner.js'
 import { Admission, type AdmissionHost } from './admission.js';
 import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
 import { GroupBook } from './books.js';
+import { Deployment, type DeploymentHost, type DeploymentState } from './deployment.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
 import {
@@ -31,7 +32,7 @@ import {
 } from './restart-watch.js';
 import type { GroupLoad } from './scaling.js';
 import { PoolSession, type Session } from './session.js';
-import { Setbacks, type SetbackHost } from './setbacks.js';
+import { Setbacks, startError, type SetbackHost } from './setbacks.js';
 import type { Turn } from './turn.js';
 import type { Waiter, WaitingEntry, WaitingList } from './waiting-list.js';
 
@@ -55,7 +56,7 @@ export interface GroupHost {
   processIdle(): void;
 }
 
-export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost {
+export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost {
   readonly key: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,6 +68,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   readonly members = new Set<AppProcess>();
   readonly #admission: Admission;
   readonly #setbacks: Setbacks;
+  readonly #deployment: Deployment;
   readonly #watch: RestartWatch;
   readonly #lookFailures: PacedLog;
   #config: AppConfig;
@@ -96,6 +98,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.#limits = groupLimits(config, host.server);
     this.book.lastRequest = host.clock.now();
     this.#setbacks = new Setbacks(this, host.random);
+    this.#deployment = new Deployment(this);
     this.#admission = new Admission(this);
     this.#lookFailures = new PacedLog(this.log, host.clock);
     this.#watch = new RestartWatch(this);
@@ -159,9 +162,24 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   pauseLeftMs(now: number): number {
     return this.paused ? Math.max(0, this.#setbacks.until - now) : 0;
   }
-  /** Whether its first process since a restart is still starting. */
+  /** Whether the first process of its code is still starting. */
   get restarting(): boolean {
-    return this.#serving.length === 0 && this.starting > 0;
+    return this.#deployment.trying || (this.#serving.length === 0 && this.starting > 0);
+  }
+  get deployment(): DeploymentState {
+    return this.#deployment.state;
+  }
+  /** Why the old code goes on serving although it should have been replaced. */
+  get deploymentFailure(): PassengerError | undefined {
+    return this.#deployment.failure;
+  }
+  /** Processes that serve and are to be replaced. */
+  get worn(): readonly AppProcess[] {
+    return this.#deployment.worn;
+  }
+  /** Ready processes that do not leave for being idle: all, as long as nobody knows whether others would start. */
+  get kept(): number {
+    return this.#deployment.unproven ? this.#serving.length : this.#limits.minInstances;
   }
 
   // --- requests
@@ -243,14 +261,17 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   // --- processes
 
   load(): GroupLoad {
-    let ready = 0;
-    for (const process of this.#serving) if (process.code === this.#code) ready += 1;
+    const deployment = this.#deployment;
+    const worn = deployment.worn.length;
     return {
       minInstances: this.#limits.minInstances,
       maxInstances: this.#limits.maxInstances,
-      ready,
-      stale: this.#serving.length - ready,
+      ready: this.#serving.length - worn,
+      worn,
       starting: this.starting,
+      ahead: deployment.underWay,
+      substitutes: this.paused ? 0 : deployment.wanted,
+      unproven: deployment.unproven,
       waiting: this.queue.size,
       concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
       allBusy: this.#serving.length > 0 && this.#freeProcess() === undefined,
@@ -259,8 +280,16 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   }
 
   start(): void {
+    this.#start(false);
+  }
+
+  /** Starts a substitute for a worn process. */
+  startAhead(): void {
+    this.#start(true);
+  }
+
+  #start(ahead: boolean): void {
     const attempt = this.host.spawner.spawn(this.#config, this.#code);
-    const ahead = this.#serving.some((other) => other.code < this.#code);
     const process = new AppProcess(this.#code, ahead, this, attempt);
     this.#join(process);
     attempt.ready.then(
@@ -280,12 +309,20 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.#admission.dispatch();
   }
 
-  /** Old code goes as soon as a process with newer code serves. */
-  drainStale(): void {
-    const newest = this.#serving.reduce((code, process) => Math.max(code, process.code), 0);
-    for (const process of [...this.#serving]) {
-      if (process.code < newest) process.drain('newer code is ready');
-    }
+  /** All processes of an earlier core have been adopted. */
+  adoptionOver(): void {
+    this.#deployment.survey();
+  }
+
+  /**
+   * This process has become a burden: it goes when another one is ready to take its place, and serves until then.
+   * Nothing happens when it is leaving already, or is about to be replaced.
+   */
+  replace(process: AppProcess, reason: string): void {
+    this.turn.run(() => {
+      this.#deployment.wear(process, reason);
+      this.needsChanged();
+    });
   }
 
   #join(process: AppProcess): void {
@@ -307,7 +344,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     process.becomeReady(handle, 'started');
     this.#setbacks.started();
     this.#serving.push(process);
-    this.drainStale();
+    this.#deployment.arrived(process)?.drain('its substitute is ready');
     this.#admission.dispatch();
     if (process.sessions === 0) this.host.processIdle();
   }
@@ -315,7 +352,10 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   #startFailed(process: AppProcess, error: unknown): void {
     const canceled = process.state === 'stopping';
     process.ended(canceled ? 'start canceled' : 'start failed');
-    if (!canceled) this.#setbacks.startFailed(error);
+    if (canceled) return;
+    const failure = startError(error);
+    if (this.#deployment.startFailed(process, failure) === 'resist') return;
+    this.#setbacks.startFailed(failure);
   }
 
   #exited(process: AppProcess, reason: ExitReason): void {
@@ -354,7 +394,10 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   }
 
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
-    if (from === 'ready') this.#serving = this.#serving.filter((other) => other !== process);
+    if (from === 'ready') {
+      this.#serving = this.#serving.filter((other) => other !== process);
+      this.#deployment.departed();
+    }
     if (to === 'exited') this.members.delete(process);
     if (to === 'draining') this.turn.tell(() => process.tellDraining());
     this.#failWaiting();
@@ -374,10 +417,11 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     for (const process of [...this.members]) process.drain('restart');
   }
 
-  /** New code in the background: what runs goes on serving until the first new process is ready. */
+  /** New code in the background: what runs goes on serving until it is replaced one by one. */
   redeploy(reason: string): void {
     this.log.notice('app is redeployed', { reason });
     this.#newCode();
+    this.#deployment.begin('try again', reason);
   }
 
   #newCode(): void {

@@ -60,13 +60,15 @@ export class AppProcess implements ProcessView {
   #readyAt: number | undefined;
   readonly #drainListeners = new Set<() => void>();
   report: AppReport = {};
+  /** Why it is to be replaced although its code is not old; written by deployment.ts. */
+  wornBy: string | undefined;
   /** Its sessions; threads may count in it, too. */
   readonly book: ProcessBook;
   readonly orderedAt: Date;
 
   /**
    * @param code generation of the group's code that it runs
-   * @param ahead whether it is started while older code still serves
+   * @param ahead whether it is a substitute: started to take the place of one that still serves
    */
   constructor(
     readonly code: number,

@@ -55,9 +55,8 @@ export class Housekeeping {
     if (idleMs === Infinity) return;
     let next = now + idleMs;
     for (const group of [...this.host.active()]) {
-      const { minInstances } = group.limits;
-      for (const process of idleLeavers(group.serving, minInstances, idleMs, now)) process.drain('idle');
-      next = Math.min(next, nextIdleTime(group.serving, minInstances, idleMs, now));
+      for (const process of idleLeavers(group.serving, group.kept, idleMs, now)) process.drain('idle');
+      next = Math.min(next, nextIdleTime(group.serving, group.kept, idleMs, now));
       this.#forget(group, idleMs, now);
     }
     this.#arm(Math.max(next, now + 1));

@@ -12,16 +12,17 @@ import type { Pool } from './pool.js';
 /** @param current whether the pool has heard of all that happened in other threads */
 export function assertPool(pool: Pool, current = pool.audience === undefined): void {
   let occupied = 0;
-  let redeploys = 0;
+  let substitutes = 0;
   const { starving, short } = pool.hungry;
   for (const group of pool.groups()) {
     assertGroup(group, pool, current);
     for (const process of group.members) occupied += Number(occupies(process.state));
-    redeploys += Number(group.serving.some((process) => process.code < group.code));
-    for (const process of group.members) redeploys += Number(process.ahead && process.state === 'starting');
+    for (const process of group.members) {
+      substitutes += Number(process.ahead && process.state === 'starting');
+    }
   }
   assert.equal(pool.capacityUsed, occupied, 'the count of occupied places is right');
-  const kept = occupied <= pool.server.maxPoolSize + redeploys || pool.hungry.shrinking;
+  const kept = occupied <= pool.server.maxPoolSize + substitutes || pool.hungry.shrinking;
   assert(kept, 'pool rule 1: room');
   for (const group of starving) {
     assert(!short.has(group), 'a group is starving or short, not both');
@@ -54,7 +55,7 @@ function assertGroup(group: AppGroup, pool: Pool, current: boolean): void {
     }
   }
   assertWaiting(group, pool, current);
-  if (!pool.adopting) assertCode(group);
+  if (!pool.adopting) assertDeployment(group, pool);
   assertMinimum(group, pool);
 }
 
@@ -69,16 +70,34 @@ function assertWaiting(group: AppGroup, pool: Pool, current: boolean): void {
   assert(!failing, 'group rule 7: nobody waits during a pause with nothing running');
 }
 
-function assertCode(group: AppGroup): void {
-  const newest = group.serving.reduce((code, process) => Math.max(code, process.code), 0);
-  for (const process of group.serving) {
-    assert(process.code === newest, 'group rule 6: one code serves at a time');
-    assert(process.code <= group.code, 'no process is ahead of its group');
+function assertDeployment(group: AppGroup, pool: Pool): void {
+  const { worn, serving, deployment } = group;
+  const starts = [...group.members].filter((process) => process.state === 'starting');
+  const fresh = serving.some((process) => process.code === group.code);
+  for (const process of group.members) assert(process.code <= group.code, 'no process is ahead of its group');
+  assert.equal(
+    worn.length > 0,
+    deployment !== 'settled',
+    'deployment rule 2: settled means that nothing is worn',
+  );
+  assert(
+    starts.filter((process) => process.ahead).length <= 1,
+    'deployment rule 3: one substitute at a time',
+  );
+  if (deployment === 'trial') {
+    assert(!fresh, 'deployment rule 2: the trial ends with the first process of the new code');
+  }
+  if (deployment === 'resisting') {
+    const tried = starts.some((process) => process.code === group.code);
+    assert(!fresh && !tried, 'deployment rule 2: code that is resisted is not started');
+  } else if (worn.length > 0 && !group.retired) {
+    const onTheWay = starts.length > 0 || group.paused || pool.hungry.short.has(group);
+    assert(onTheWay, 'deployment rule 2: what is worn is replaced');
   }
 }
 
 function assertMinimum(group: AppGroup, pool: Pool): void {
-  if (group.retired || pool.adopting || group.paused) return;
+  if (group.retired || pool.adopting || group.paused || group.deployment === 'resisting') return;
   const { minInstances, maxInstances } = group.limits;
   const least = maxInstances > 0 ? Math.min(minInstances, maxInstances) : minInstances;
   const enough = group.serving.length + group.starting >= least;

@@ -4,8 +4,8 @@
  * The pool outlives its groups, a group its processes, a process its sessions.
  *
  * Rules (executed by invariants.ts):
- *  1. Room: starting and ready processes together are at most PassengerMaxPoolSize, plus one for each group that
- *     is being redeployed. (A lowered limit is reached by draining.)
+ *  1. Room: starting and ready processes together are at most PassengerMaxPoolSize, plus the substitutes that are
+ *     starting (deployment.ts). (A lowered limit is reached by draining.)
  *  2. A group with waiting requests and no process at all starves when the pool is full: the longest idle process
  *     of a group above its minimum, or else of any group, makes way; groups are served in the order of starving.
  *  3. The minimum of each group is kept from the moment it exists, after starving groups, unless a pause lasts.
@@ -309,7 +309,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.#adoptionTimer = undefined;
     this.turn.run(() => {
       for (const group of this.#registry.all()) {
-        group.drainStale();
+        group.adoptionOver();
         this.#room.changed(group);
       }
     });

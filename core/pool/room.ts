@@ -17,8 +17,8 @@ export interface RoomHost {
   active(): Iterable<AppGroup>;
 }
 
-/** Redeploys that start their first process at the same time, so that a reload does not start everything at once. */
-const PARALLEL_REDEPLOYS = 4;
+/** Substitutes of all groups that start at the same time, so that a reload does not start everything at once. */
+const PARALLEL_SUBSTITUTES = 4;
 
 export class Room {
   readonly #starving = new Set<AppGroup>();
@@ -30,13 +30,17 @@ export class Room {
   #occupied = 0;
   /** Whether there may be more than the limit allows. */
   #shrinking = false;
-  /** Starts under way while older code serves. */
+  /** Substitutes under way: they take no place, since the one that they replace will go. */
   #ahead = 0;
 
   constructor(private readonly host: RoomHost) {}
 
   get occupied(): number {
     return this.#occupied;
+  }
+  /** Places that count for the limit. */
+  get #taken(): number {
+    return this.#occupied - this.#ahead;
   }
   get shrinking(): boolean {
     return this.#shrinking;
@@ -95,7 +99,7 @@ export class Room {
 
   /** Down to the limit: idle processes go first, then the least busy ones; starts under way when ready. */
   #shrink(): void {
-    while (this.#occupied - this.#ahead > this.host.maxPoolSize) {
+    while (this.#taken > this.host.maxPoolSize) {
       const givers = this.#givers();
       const leastBusy = givers.flatMap((giver) => giver.ready).sort((a, b) => a.sessions - b.sessions)[0];
       const victim = chooseVictim(givers) ?? leastBusy;
@@ -113,29 +117,27 @@ export class Room {
       return;
     }
     const load = group.load();
-    const growth = decideGrowth(load, this.host.maxPoolSize - this.#occupied);
-    if (load.stale > 0 && growth.start > 0 && this.#ahead >= PARALLEL_REDEPLOYS) {
-      this.#short.add(group);
-      return;
-    }
+    const growth = decideGrowth(load, this.host.maxPoolSize - this.#taken);
     for (let started = 0; started < growth.start; started += 1) group.start();
+    const substitutes = Math.min(load.substitutes, PARALLEL_SUBSTITUTES - this.#ahead);
+    for (let started = 0; started < substitutes; started += 1) group.startAhead();
     const served = !growth.starving || this.#makeWay();
     if (served) this.#starving.delete(group);
     if (growth.starving && served) group.start();
     // A group that goes on starving keeps its turn.
     if (!served && !wasStarving) this.#starving.add(group);
-    if (!growth.starving && growth.short > 0) this.#short.add(group);
+    if (!growth.starving && (growth.short > 0 || substitutes < load.substitutes)) this.#short.add(group);
   }
 
   #makeWay(): boolean {
     const victim = chooseVictim(this.#givers());
     victim?.drain('makes way for another app');
-    return victim !== undefined && this.#occupied < this.host.maxPoolSize;
+    return victim !== undefined && this.#taken < this.host.maxPoolSize;
   }
 
   #givers(): (Giver<AppProcess> & { ready: readonly AppProcess[] })[] {
     return [...this.host.active()].map((group) => ({
-      minInstances: group.limits.minInstances,
+      minInstances: group.kept,
       ready: group.serving,
     }));
   }

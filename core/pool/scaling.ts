@@ -3,17 +3,23 @@
  * stop nothing; the pool carries out what they say.
  */
 
-/** The facts about one group that count. "Fresh" processes run the group's current code, "stale" ones older code. */
+/** The facts about one group that count. "Worn" processes are to be replaced and serve until then. */
 export interface GroupLoad {
   readonly minInstances: number;
   /** 0 = no limit. */
   readonly maxInstances: number;
-  /** Fresh processes that take sessions. */
+  /** Processes that take sessions and are not worn. */
   readonly ready: number;
-  /** Old code that takes sessions until the first fresh process is ready. */
-  readonly stale: number;
+  /** Worn processes that take sessions. */
+  readonly worn: number;
   /** Starts under way, whatever their code. */
   readonly starting: number;
+  /** Those of them that take the place of a worn one. */
+  readonly ahead: number;
+  /** Substitutes for worn processes that should be started now (deployment.ts). */
+  readonly substitutes: number;
+  /** Whether nothing else is started, because it is not known that the code works. */
+  readonly unproven: boolean;
   readonly waiting: number;
   /** Sessions that one process may hold; 0 = unlimited; undefined = not known yet. */
   readonly concurrency: number | undefined;
@@ -37,9 +43,10 @@ const NOTHING: Growth = { start: 0, short: 0, starving: false };
 /** Starts of one group at the same time once it is known that the code works. */
 const PARALLEL_STARTS = 2;
 
-/** How many the group needs beyond those that are ready or starting. */
+/** How many the group needs beyond those that are ready or starting, substitutes apart. */
 function wanted(load: GroupLoad): number {
-  const alive = load.ready + load.starting;
+  // A worn process whose substitute is on the way will go.
+  const alive = load.ready + load.starting + Math.max(0, load.worn - load.ahead);
   const forMinimum = load.minInstances - alive;
   let forRequests = 0;
   if (load.waiting > 0) {
@@ -53,25 +60,21 @@ function wanted(load: GroupLoad): number {
   return Math.min(Math.max(forMinimum, forRequests), most);
 }
 
-/** @param room processes that the pool may still start */
+/**
+ * Beside the substitutes, which are started in any case: they may exceed the limits, or a full pool could never be
+ * redeployed.
+ * @param room processes that the pool may still start
+ */
 export function decideGrowth(load: GroupLoad, room: number): Growth {
-  if (load.paused) return NOTHING;
-  if (load.stale > 0) {
-    // A redeploy: one process ahead of the others shows whether the new code works. It may exceed the limits, or a
-    // full pool could never be redeployed; the stale ones go as soon as it is ready.
-    return load.ready === 0 && load.starting === 0 ? { start: 1, short: 0, starving: false } : NOTHING;
-  }
+  if (load.paused || load.unproven) return NOTHING;
   // Until one process is ready, one start at a time: a broken app fails once, not MinInstances times.
-  const parallel = (load.ready === 0 ? 1 : PARALLEL_STARTS) - load.starting;
-  const need = Math.min(wanted(load), parallel);
-  if (need <= 0) return NOTHING;
+  const serving = load.ready + load.worn;
+  const parallel = (serving === 0 ? 1 : PARALLEL_STARTS) - load.starting;
+  const need = Math.max(0, Math.min(wanted(load), parallel - load.substitutes));
   const start = Math.min(need, Math.max(0, room));
   const short = need - start;
-  return {
-    start,
-    short,
-    starving: short > 0 && load.waiting > 0 && load.ready + load.starting + start === 0,
-  };
+  const starving = short > 0 && load.waiting > 0 && serving + load.starting + start === 0;
+  return { start, short, starving };
 }
 
 /** A process as a candidate for leaving. */

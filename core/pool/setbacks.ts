@@ -43,11 +43,7 @@ export class Setbacks {
     return this.#backoff.until;
   }
 
-  startFailed(error: unknown): void {
-    const failure =
-      error instanceof PassengerError
-        ? error
-        : new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
+  startFailed(failure: PassengerError): void {
     const pauseMs = this.#backoff.startFailed(this.host.clock.now());
     this.host.log.report('PSG5003', {
       ...loggable(failure),
@@ -100,6 +96,12 @@ export class Setbacks {
     this.#pauseTimer = undefined;
     this.host.turn.run(() => this.#pause());
   }
+}
+
+/** The error that says why a start has failed, whatever came out of the code that starts processes. */
+export function startError(error: unknown): PassengerError {
+  if (error instanceof PassengerError) return error;
+  return new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
 }
 
 /** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */

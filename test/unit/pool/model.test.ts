@@ -1,5 +1,5 @@
 /**
- * Random lives of a pool: requests, cancels, exits, restarts, reloads, failing starts and time, in any order. The
+ * Random lives of a pool: requests, cancels, exits, restarts, reloads, worn processes, failing starts and time, in any order. The
  * invariants are checked after each change; here also what no single change shows: every request is told exactly
  * once, within its limit; nothing is left over at the end. A failure names its seed: SEED=n repeats it alone, SEEDS=n runs more of them.
  */
@@ -74,6 +74,12 @@ class Life {
     this.requests.splice(this.requests.indexOf(request), 1);
   }
 
+  #wear(app: AppConfig): void {
+    const group = this.bench.registry.find(app.groupKey);
+    const processes = [...(group?.members ?? [])];
+    if (processes.length > 0) group?.replace(this.pick(processes), 'model');
+  }
+
   async step(): Promise<void> {
     const { bench, random } = this;
     const { knobs } = bench.spawner;
@@ -95,10 +101,12 @@ class Life {
       bench.files.remove(app.appRoot, 'always_restart.txt');
     } else if (dice < 0.75) {
       bench.pool.restart(app.groupKey, 'model');
-    } else if (dice < 0.77) {
+    } else if (dice < 0.76) {
+      this.#wear(app);
+    } else if (dice < 0.78) {
       this.#generation += 1;
       bench.pool.reload(serverSettings(this.#server()), this.#generation);
-    } else if (dice < 0.79) {
+    } else if (dice < 0.8) {
       const session = this.#of('serving')?.session;
       if (session !== undefined) bench.pool.reportConnectFailure(session);
     } else if (dice < 0.82) {
@@ -128,6 +136,8 @@ class Life {
     for (const process of bench.pool.snapshot().groups.flatMap((group) => group.processes)) {
       assert.equal(process.sessions, 0, 'no session is lost');
     }
+    await bench.advance(40_000, 500);
+    for (const group of bench.pool.groups()) assert.equal(group.worn.length, 0, 'what was worn is replaced');
     let stopped = false;
     void bench.pool.stop(10_000).then(() => (stopped = true));
     await bench.advance(11_000, 500);
