@@ -174,10 +174,11 @@ export class CoreProcess {
   }
 
   #receive(message: FromCore): void {
+    // A core with a frozen gateway thread goes on asking: what it asks is no sign of life.
+    if (message.type !== 'HEARTBEAT' && message.type !== 'READY') return this.handlers.request(message);
     this.#missed = 0;
     this.#beaten = true;
     if (message.type === 'HEARTBEAT') return;
-    if (message.type !== 'READY') return this.handlers.request(message);
     if (this.#machine.state !== 'starting') return;
     this.#machine.transition('serving', 'ready');
     this.handlers.serving();

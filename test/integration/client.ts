@@ -8,6 +8,7 @@ import * as http2 from 'node:http2';
 import * as https from 'node:https';
 import * as net from 'node:net';
 import type { Readable } from 'node:stream';
+import { currentTest } from '../support/current-test.js';
 import { eventually } from '../support/eventually.js';
 
 export interface Question {
@@ -176,7 +177,9 @@ export interface LoadResult {
   readonly bodies: Set<string>;
 }
 
-/** `concurrency` clients that ask one request after another, each on a fresh connection, until stopped. */
+const KEPT_FAILURES = 100;
+
+/** `concurrency` clients that ask one request after another, each on a fresh connection, until stopped or the test ends. */
 export class Load {
   #stopped = false;
   #requests = 0;
@@ -186,6 +189,14 @@ export class Load {
   #clients: Promise<void>[];
 
   constructor(port: number, host: string, path: string, concurrency: number, question: Question = {}) {
+    // A test that fails on its way does not get to stop(), and its server refuses all that would still be asked.
+    currentTest().audited.push({
+      audit: async () => {
+        await this.stop();
+        return [];
+      },
+      report: () => `${this.#requests} requests: ${JSON.stringify(this.#byStatus)}`,
+    });
     this.#clients = Array.from({ length: concurrency }, () => this.#run(port, host, path, question));
   }
 
@@ -204,7 +215,8 @@ export class Load {
       this.#requests += 1;
       this.#byStatus[answer.status] = (this.#byStatus[answer.status] ?? 0) + 1;
       if (answer.status === 200 && answer.complete) this.#bodies.add(answer.text);
-      else this.#failures.push(`${answer.status} ${answer.failure} ${answer.text.slice(0, 120)}`);
+      else if (this.#failures.length < KEPT_FAILURES)
+        this.#failures.push(`${answer.status} ${answer.failure} ${answer.text.slice(0, 120)}`);
     }
   }
 
@@ -214,7 +226,7 @@ export class Load {
     return {
       requests: this.#requests,
       byStatus: this.#byStatus,
-      failures: this.#failures.slice(0, 10),
+      failures: this.#failures,
       bodies: this.#bodies,
     };
   }

@@ -58,9 +58,9 @@ export interface Answer {
   readonly httpVersion: string;
 }
 
-/** Where the installation under test is; the runner names a copy where Apache's user cannot read the checkout. */
-/** Lines for every server, to run all tests in another configuration: `PassengerGatewayThreads 2`. */
+/** Lines for every server with our module, to run all tests in another configuration: `PassengerGatewayThreads 2`. */
 const EVERYWHERE = process.env['PSG_TEST_SERVER'] ?? '';
+/** Where the installation under test is; the runner names a copy where Apache's user cannot read the checkout. */
 const TESTED_ROOT = process.env['PSG_TEST_ROOT'] ?? ROOT;
 
 /** Nothing of ours may outlive Apache's parent for longer: polite stop (10 s), then force. */
@@ -92,6 +92,7 @@ function passengerLines(registry: string): string {
 <IfModule mod_passenger.c>
   PassengerRoot ${TESTED_ROOT}
   PassengerInstanceRegistryDir ${registry}
+  ${EVERYWHERE}
 </IfModule>`;
 }
 
@@ -157,7 +158,7 @@ export class Apache implements Audited {
       port,
       mpm: options.mpm ?? 'event',
       modules: options.modules ?? [],
-      config: [ours, EVERYWHERE, options.server ?? '', ...vhosts].join('\n').replaceAll('$DIR', dir),
+      config: [ours, options.server ?? '', ...vhosts].join('\n').replaceAll('$DIR', dir),
       errorLog: options.errorLog?.replaceAll('$DIR', dir),
       account: options.asUser === undefined ? undefined : userNamed(options.asUser),
       env: cleanEnvironment(options.extraEnv ?? {}),
