@@ -24,6 +24,8 @@ import type { UpstreamConnection, UpstreamUser } from './upstream.js';
 
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
+/** What was noted as now may be a sweep older, and a sweep may be late: no limit of an app's ends before its time. */
+const CLOCK_SLACK_MS = 300;
 const MAX_CONNECT_ATTEMPTS = 4;
 const OUR_SHORTAGE: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
@@ -311,14 +313,15 @@ export class Exchange implements Waiter, UpstreamUser {
   /** PassengerMaxRequestTime. */
   #tookTooLong(now: number): boolean {
     const seconds = this.config.request.maxRequestTime;
-    if (seconds === 0 || this.#sentAt < 0 || now - this.#sentAt <= seconds * 1000) return false;
+    if (seconds === 0 || this.#sentAt < 0) return false;
+    if (now - this.#sentAt <= seconds * 1000 + CLOCK_SLACK_MS) return false;
     if (this.#response.headSent) this.#fail('PSG4013', { seconds });
     else this.#fail('PSG4012', { seconds });
     return true;
   }
 
   #checkApp(silent: number, limit: number): void {
-    if (silent <= limit) return;
+    if (silent <= limit + CLOCK_SLACK_MS) return;
     if (this.#response.headSent) this.#fail('PSG4006', { silentMs: silent });
     else this.#fail('PSG4005', { silentMs: silent });
   }

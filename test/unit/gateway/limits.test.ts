@@ -31,6 +31,22 @@ test('PassengerMaxRequestTime: 504 before the head, and the app sees its request
   assert.strictEqual(fixture.lines.filter((line) => line.includes('PSG4012')).length, 1);
 });
 
+test('PassengerMaxRequestTime does not end a request early, whenever the gateway has looked at its clock', async (t) => {
+  const clock = new FakeClock();
+  const fixture = await Fixture.start(t, clock);
+  await fixture.app((socket) => socket.resume());
+  const client = fixture.client();
+  clock.advance(240);
+  const answer = client.send({ settings: { maxRequestTime: 2 }, silenceMs: 60_000 });
+  await eventually(5000, 'the app has the request', () => fixture.appSockets.length === 1);
+  clock.advance(1790);
+  fixture.listener.sweep();
+  assert.deepStrictEqual(fixture.lines, [], 'after 1790 ms');
+  clock.advance(1000);
+  await client.finished(answer);
+  assert.match(answer.body, /PSG4012/);
+});
+
 test('PassengerMaxRequestTime: an answer that is not complete is broken, also one that keeps moving', async (t) => {
   const clock = new FakeClock();
   const fixture = await Fixture.start(t, clock);
