@@ -10,6 +10,7 @@ import { clockOrigin, systemClock as clock } from './base/clock.js';
 import { crash } from './base/crash.js';
 import { PassengerError } from './base/errors.js';
 import { Log, LogThreshold } from './base/log.js';
+import { PacedLog } from './base/paced-log.js';
 import { createWinstonSink } from './base/winston-sink.js';
 import { parseServerSettings } from './config/server-config.js';
 import type { ServerSettings } from './config/settings.js';
@@ -143,6 +144,7 @@ class Core {
           allowedUids,
           clockOrigin: clockOrigin(),
           sink: this.#sink,
+          failures: new PacedLog(this.#log.forRoom('gateway'), clock),
           duplicate,
           onCrash: (error) => this.crashed(error),
         },

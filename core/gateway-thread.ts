@@ -5,6 +5,8 @@
  */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { clockInStepWith } from './base/clock.js';
+import type { ErrorCode } from './base/error-codes.js';
+import type { Fields } from './base/errors.js';
 import { Log, LogThreshold, type Level } from './base/log.js';
 import { makeGateway } from './gateway-parts.js';
 import type { Gateway } from './gateway/gateway.js';
@@ -39,6 +41,10 @@ class GatewayThread {
       allowedUids,
       clock,
       log: new Log('gateway', sink, this.#threshold),
+      failures: {
+        report: (code: ErrorCode, fields: Fields, key: string): void =>
+          this.#post({ kind: 'failures', code, fields, key }),
+      },
     };
     const { gateway, listener } = makeGateway(surroundings, server);
     this.#gateway = gateway;

@@ -6,23 +6,29 @@
 import type { Clock } from './clock.js';
 import type { ErrorCode } from './error-codes.js';
 import type { Fields } from './errors.js';
-import type { Log } from './log.js';
+
+/** A log; or another paced log, which then keeps one pace for several that feed it. */
+export interface PacedSink {
+  /** @param fields with `times` where the line stands for more than one */
+  report(code: ErrorCode, fields: Fields, key: string): void;
+}
 
 const PACE_MS = 10_000;
 
 interface Series {
   readonly code: ErrorCode;
+  readonly key: string;
   readonly since: number;
   /** Of the last one that was held back. */
   fields: Fields;
   silent: number;
 }
 
-export class PacedLog {
+export class PacedLog implements PacedSink {
   readonly #series = new Map<string, Series>();
 
   constructor(
-    private readonly log: Log,
+    private readonly sink: PacedSink,
     private readonly clock: Pick<Clock, 'now'>,
     private readonly paceMs = PACE_MS,
   ) {}
@@ -30,28 +36,29 @@ export class PacedLog {
   /** @param key what has a pace of its own, for example an app */
   report(code: ErrorCode, fields: Fields, key = ''): void {
     const now = this.clock.now();
+    const times = typeof fields['times'] === 'number' ? fields['times'] : 1;
     const name = key === '' ? code : `${code} ${key}`;
     const last = this.#series.get(name);
     if (last !== undefined && now - last.since < this.paceMs) {
-      last.silent += 1;
+      last.silent += times;
       last.fields = fields;
       return;
     }
-    const silent = last?.silent ?? 0;
-    this.#series.set(name, { code, since: now, fields, silent: 0 });
-    this.log.report(code, { ...fields, times: silent > 0 ? silent + 1 : undefined });
+    const all = (last?.silent ?? 0) + times;
+    this.#series.set(name, { code, key, since: now, fields, silent: 0 });
+    this.sink.report(code, { ...fields, times: all > 1 ? all : undefined }, key);
   }
 
   /** Tells what was held back, and forgets what is over. */
   sweep(): void {
     if (this.#series.size === 0) return;
     const now = this.clock.now();
-    for (const [name, { code, since, fields, silent }] of this.#series) {
+    for (const [name, { code, key, since, fields, silent }] of this.#series) {
       if (now - since < this.paceMs) continue;
       this.#series.delete(name);
       if (silent === 0) continue;
-      this.#series.set(name, { code, since: now, fields, silent: 0 });
-      this.log.report(code, { ...fields, times: silent });
+      this.#series.set(name, { code, key, since: now, fields, silent: 0 });
+      this.sink.report(code, { ...fields, times: silent }, key);
     }
   }
 }

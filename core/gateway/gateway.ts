@@ -4,7 +4,7 @@
  */
 import { tmpdir } from 'node:os';
 import type { Log } from '../base/log.js';
-import { PacedLog } from '../base/paced-log.js';
+import { PacedLog, type PacedSink } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
 import type { SessionSource, StickyRoutes } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
@@ -20,6 +20,8 @@ export interface GatewayParts {
   /** Decodes a settings block; the same bytes give the same object. Throws PassengerError. */
   readonly settings: { get(block: Buffer): RequestConfig };
   readonly log: Log;
+  /** Takes what may happen to many requests at once; by default the log. */
+  readonly failures?: PacedSink | undefined;
   readonly version: string;
   readonly sticky?: StickyRoutes | undefined;
 }
@@ -65,7 +67,7 @@ export class Gateway {
     this.source = parts.source;
     this.settings = parts.settings;
     this.log = parts.log;
-    this.failures = new PacedLog(parts.log, { now: () => this.now });
+    this.failures = new PacedLog(parts.failures ?? parts.log, { now: () => this.now });
     this.sticky = parts.sticky;
     this.#version = parts.version;
     this.reload(settings);

@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { deferred } from '../base/deferred.js';
 import type { LogSink } from '../base/log.js';
+import type { PacedLog } from '../base/paced-log.js';
 import type { ServerSettings } from '../config/settings.js';
 import type { GatewayCounters } from '../gateway/gateway.js';
 import type { Admission } from '../gateway/shim-connection.js';
@@ -24,6 +25,8 @@ export interface GatewayThreadsOptions {
   readonly clockOrigin: number;
   /** Where the threads' lines go; each thread has decided already that they are to be written. */
   readonly sink: LogSink;
+  /** One pace for the failures of all threads. */
+  readonly failures: PacedLog;
   /** Another descriptor of the same open file. */
   readonly duplicate: (fd: number) => number;
   /** A thread has ended, which it never does by itself. */
@@ -91,6 +94,8 @@ class Thread {
         return this.stopped.resolve();
       case 'log':
         return this.options.sink.write(message.level, message.room, message.text);
+      case 'failures':
+        return this.options.failures.report(message.code, message.fields, message.key);
       default:
         this.#seat.handle(message);
     }
@@ -139,6 +144,7 @@ export class GatewayThreads implements Front {
   }
 
   alive(): boolean {
+    this.options.failures.sweep();
     // All are asked: each counts the questions.
     return this.#threads.filter((thread) => !thread.alive()).length === 0;
   }

@@ -66,7 +66,9 @@ export type FromThread =
   | SessionMessage
   | { readonly kind: 'listening' }
   | { readonly kind: 'stopped' }
-  | { readonly kind: 'log'; readonly level: Level; readonly room: string; readonly text: string };
+  | { readonly kind: 'log'; readonly level: Level; readonly room: string; readonly text: string }
+  /** What happened to requests of one kind, at the thread's own pace. */
+  | { readonly kind: 'failures'; readonly code: ErrorCode; readonly fields: Fields; readonly key: string };
 
 /** What a thread is born with. */
 export interface ThreadStart {

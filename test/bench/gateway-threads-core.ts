@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { clockOrigin, systemClock } from '../../core/base/clock.js';
 import { Log, LogThreshold } from '../../core/base/log.js';
+import { PacedLog } from '../../core/base/paced-log.js';
 import { parseServerSettings } from '../../core/config/server-config.js';
 import { makeGateway } from '../../core/gateway-parts.js';
 import { duplicate, listenUnix } from '../../core/native.js';
@@ -64,6 +65,7 @@ function front(): Front {
       allowedUids,
       clockOrigin: clockOrigin(),
       sink,
+      failures: new PacedLog(log, systemClock),
       duplicate,
       onCrash: (error) => {
         throw error;

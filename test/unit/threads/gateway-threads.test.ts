@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { GatewayThreads } from '../../../core/threads/gateway-threads.js';
+import { PacedLog } from '../../../core/base/paced-log.js';
 import { SessionDesk } from '../../../core/threads/session-desk.js';
 import { eventually } from '../../support/eventually.js';
+import { FakeClock } from '../../support/fake-clock.js';
 import { Bench, serverSettings } from '../pool/pool-fixture.js';
 
 const MOODS = { well: '1', freezes: '2', throws: '3', ends: '4' } as const;
@@ -21,6 +23,7 @@ function start(t: TestContext, mood: keyof typeof MOODS) {
       allowedUids: new Set([0]),
       clockOrigin: 0,
       sink: { write: (level, room, text) => void lines.push(`${level} ${room} ${text}`) },
+      failures: new PacedLog({ report: () => undefined }, new FakeClock()),
       duplicate: () => (fds += 1),
       onCrash: (error) => void crashes.push(error instanceof Error ? error.message : String(error)),
     },
@@ -40,7 +43,10 @@ test('each thread listens on a descriptor of its own, logs through the main thre
   await eventually(5000, 'both have logged', () => lines.length === 2);
   assert.deepEqual(lines.sort(), ['notice gateway listens on 101', 'notice gateway listens on 102']);
   for (let second = 0; second < 6; second += 1) {
-    await new Promise((turn) => setTimeout(turn, 30));
+    const before = threads.counters().map(({ started }) => started);
+    await eventually(5000, 'both beat', () =>
+      threads.counters().every(({ started }, index) => started > (before[index] ?? 0)),
+    );
     assert.ok(threads.alive());
   }
   await threads.stop();
@@ -50,7 +56,7 @@ test('each thread listens on a descriptor of its own, logs through the main thre
 test('a thread that does not move any more is noticed at the third question', async (t) => {
   const { threads } = start(t, 'freezes');
   await threads.listen(4);
-  await new Promise((turn) => setTimeout(turn, 200));
+  await eventually(5000, 'both are frozen', () => threads.counters().every(({ completed }) => completed > 0));
   assert.deepEqual(
     [1, 2, 3, 4].map(() => threads.alive()),
     [true, true, true, false],

@@ -1,9 +1,13 @@
-/** A gateway thread that listens and then does what its log level says: 1 goes on, 2 freezes, 3 throws, 4 ends. */
+/**
+ * A gateway thread that listens and then does what its log level says: 1 goes on, 2 freezes, 3 throws, 4 ends. Its first
+ * counter counts its beats, the second says that it freezes.
+ */
 const { parentPort, workerData } = require('node:worker_threads');
 
 const pulse = new Float64Array(workerData.pulse);
 const beat = () => {
   pulse[0] += 1;
+  pulse[1] += 1;
 };
 
 parentPort.on('message', (message) => {
@@ -14,7 +18,10 @@ parentPort.on('message', (message) => {
   parentPort.postMessage({ kind: 'log', level: 'notice', room: 'gateway', text: `listens on ${message.fd}` });
   parentPort.postMessage({ kind: 'listening' });
   if (workerData.server.logLevel === 2)
-    setTimeout(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000), 20);
+    setTimeout(() => {
+      pulse[2] = 1;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000);
+    }, 20);
   if (workerData.server.logLevel === 3)
     setTimeout(() => {
       throw new Error('broken');
