@@ -15,6 +15,8 @@ export interface GroupView {
   /** Number of the error that requests get while a pause after failures lasts. */
   readonly failure?: string;
   readonly pauseMs: number;
+  /** Why the old code goes on serving after a restart. */
+  readonly deploymentFailure?: { readonly error: string; readonly message: string };
   readonly processes: readonly ProcessLine[];
 }
 
@@ -99,11 +101,15 @@ function processText(process: ProcessLine, factsOf: FactsOf): string {
 }
 
 /** What the group is busy with; empty for a group that just serves. */
-function groupNotes({ restarting, starting, failure, pauseMs }: GroupView): string {
+function groupNotes(group: GroupView): string {
+  const { restarting, starting, failure, pauseMs, deploymentFailure } = group;
   const plural = starting === 1 ? '' : 'es';
   return [
     restarting ? '  (restarting...)\n' : '',
     starting > 0 ? `  (spawning ${starting} new process${plural}...)\n` : '',
+    deploymentFailure === undefined
+      ? ''
+      : `  (resisting a failed deployment: ${deploymentFailure.error} ${deploymentFailure.message})\n`,
     failure === undefined ? '' : `  (paused after ${failure}, next try in ${duration(pauseMs)})\n`,
   ].join('');
 }

@@ -354,7 +354,9 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     process.ended(canceled ? 'start canceled' : 'start failed');
     if (canceled) return;
     const failure = startError(error);
-    if (this.#deployment.startFailed(process, failure) === 'resist') return;
+    const verdict = this.#deployment.startFailed(process, failure);
+    if (verdict === 'resist') return;
+    if (verdict === 'give up') for (const old of [...this.#serving]) old.drain('the new code does not start');
     this.#setbacks.startFailed(failure);
   }
 
@@ -410,18 +412,27 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
 
   // --- restart, redeploy, end
 
-  /** Passenger's restart: new requests wait for the new code, old ones finish with the old. */
+  /**
+   * New code at the wish of somebody. By default as Passenger's: new requests wait for the new code, old ones finish
+   * with the old. With rolling restarts old processes serve until they are replaced. Starts under way are canceled:
+   * they may hang because of what has been mended.
+   */
   restart(reason: string): void {
     this.log.notice('app restarts', { reason });
+    const { rollingRestarts, resistErrors } = this.#limits;
+    const rolling = rollingRestarts && this.#serving.length > 0;
     this.#newCode();
-    for (const process of [...this.members]) process.drain('restart');
+    if (rolling) this.#deployment.begin(reason, resistErrors ? 'resist' : 'give up');
+    for (const process of [...this.members]) {
+      if (!rolling || process.state === 'starting') process.drain('restart');
+    }
   }
 
   /** New code in the background: what runs goes on serving until it is replaced one by one. */
   redeploy(reason: string): void {
     this.log.notice('app is redeployed', { reason });
     this.#newCode();
-    this.#deployment.begin('try again', reason);
+    this.#deployment.begin(reason);
   }
 
   #newCode(): void {

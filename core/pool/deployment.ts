@@ -14,10 +14,11 @@
  *     has fewer processes than before, and afterwards not more.
  */
 import type { Clock } from '../base/clock.js';
-import { PassengerError } from '../base/errors.js';
+import type { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { StateMachine, type TransitionTable } from '../base/state-machine.js';
 import type { AppProcess } from './app-process.js';
+import { loggable } from './setbacks.js';
 
 export type DeploymentState = 'settled' | 'trial' | 'replacing' | 'resisting';
 
@@ -105,9 +106,12 @@ export class Deployment {
     return false;
   }
 
-  /** The group's code has changed, and what serves goes on serving. Without any process there is nothing to replace. */
-  begin(ifItFails: TrialFailure, reason: string): void {
-    this.#ifItFails = ifItFails;
+  /**
+   * The group's code has changed, and what serves goes on serving. Without any process there is nothing to replace.
+   * @param ifItFails undefined: as before while code is on trial or resisted, else it is tried again
+   */
+  begin(reason: string, ifItFails?: TrialFailure): void {
+    this.#ifItFails = ifItFails ?? (this.unproven ? this.#ifItFails : 'try again');
     this.#failure = undefined;
     if (this.host.serving.length > 0 && this.state !== 'trial') this.#machine.transition('trial', reason);
   }
@@ -143,11 +147,12 @@ export class Deployment {
       .sort((a, b) => (a.code === b.code ? a.sessions - b.sessions : a.code - b.code))[0];
   }
 
-  /** A start has failed. @returns what is to be done about the processes of old code */
+  /** A start has failed. @returns what is to be done about it */
   startFailed(process: AppProcess, failure: PassengerError): TrialFailure {
     if (this.state !== 'trial' || process.code < this.host.code) return 'try again';
     if (this.#ifItFails === 'resist') {
       this.#failure = failure;
+      this.host.log.report('PSG5013', { ...loggable(failure), error: failure.code });
       this.#machine.transition('resisting', 'the new code does not start');
     }
     return this.#ifItFails;

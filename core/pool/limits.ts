@@ -17,6 +17,10 @@ export interface GroupLimits {
   readonly drainTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly redeployOnReload: boolean;
+  /** On a restart, old processes serve until they are replaced one by one. */
+  readonly rollingRestarts: boolean;
+  /** Old processes stay when the new code does not start. */
+  readonly resistErrors: boolean;
   readonly restartDir: string;
 }
 
@@ -44,6 +48,9 @@ export function groupLimits(config: AppConfig, server: ServerSettings): GroupLim
     drainTimeoutMs: milliseconds(app.drainTimeout),
     shutdownTimeoutMs: milliseconds(app.shutdownTimeout),
     redeployOnReload: app.redeployOnReload,
+    // Errors can only be resisted as long as the old processes serve.
+    rollingRestarts: app.rollingRestarts || app.resistDeploymentErrors,
+    resistErrors: app.resistDeploymentErrors,
     restartDir: app.restartDir,
   };
 }

@@ -105,7 +105,7 @@ export function startError(error: unknown): PassengerError {
 }
 
 /** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */
-function loggable(failure: PassengerError): Fields {
+export function loggable(failure: PassengerError): Fields {
   return Object.fromEntries(
     Object.entries(failure.details).filter(([, value]) => typeof value !== 'string' || value.length <= 200),
   );

@@ -2,8 +2,11 @@
  * The pool as plain data, for status, metrics and tests of other rooms. A picture of one moment: nothing in it
  * changes later, and nothing in it leads back into the pool.
  */
+import type { Fields, PassengerError } from '../base/errors.js';
 import type { AppGroup } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
+import type { DeploymentState } from './deployment.js';
+import { loggable } from './setbacks.js';
 
 export interface ProcessSnapshot {
   /** Undefined while it starts. */
@@ -12,6 +15,8 @@ export interface ProcessSnapshot {
   readonly state: ProcessState;
   /** Generation of the group's code that it runs. */
   readonly code: number;
+  /** It serves until its substitute is ready. */
+  readonly worn: boolean;
   readonly sessions: number;
   readonly concurrency: number;
   readonly processed: number;
@@ -21,6 +26,13 @@ export interface ProcessSnapshot {
   readonly idleMs: number;
   readonly elu: number | undefined;
   readonly heapUsed: number | undefined;
+}
+
+export interface DeploymentFailure {
+  /** Number of the error. */
+  readonly error: string;
+  readonly message: string;
+  readonly details: Fields;
 }
 
 export interface GroupSnapshot {
@@ -42,6 +54,9 @@ export interface GroupSnapshot {
   /** Number of the error that requests get, while a pause after failures lasts. */
   readonly failure: string | undefined;
   readonly pauseMs: number;
+  readonly deployment: DeploymentState;
+  /** Why the group resists its new code and goes on with the old. */
+  readonly deploymentFailure: DeploymentFailure | undefined;
   readonly createdAt: Date;
   readonly processes: readonly ProcessSnapshot[];
 }
@@ -59,12 +74,13 @@ export interface PoolSnapshot {
   readonly groups: readonly GroupSnapshot[];
 }
 
-export function processSnapshot(process: AppProcess, now: number): ProcessSnapshot {
+export function processSnapshot(process: AppProcess, now: number, worn: boolean): ProcessSnapshot {
   return {
     pid: process.pid === 0 ? undefined : process.pid,
     key: process.key,
     state: process.state,
     code: process.code,
+    worn,
     sessions: process.sessions,
     concurrency: process.concurrency,
     processed: process.processed,
@@ -77,8 +93,13 @@ export function processSnapshot(process: AppProcess, now: number): ProcessSnapsh
   };
 }
 
+function failureSnapshot(failure: PassengerError | undefined): DeploymentFailure | undefined {
+  if (failure === undefined) return undefined;
+  return { error: failure.code, message: failure.row.message, details: loggable(failure) };
+}
+
 export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
-  const { paused } = group;
+  const { paused, worn } = group;
   return {
     key: group.key,
     name: group.config.groupName,
@@ -95,7 +116,9 @@ export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
     retired: group.retired,
     failure: paused ? group.failure?.code : undefined,
     pauseMs: group.pauseLeftMs(now),
+    deployment: group.deployment,
+    deploymentFailure: failureSnapshot(group.deploymentFailure),
     createdAt: group.createdAt,
-    processes: [...group.members].map((process) => processSnapshot(process, now)),
+    processes: [...group.members].map((process) => processSnapshot(process, now, worn.includes(process))),
   };
 }

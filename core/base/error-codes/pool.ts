@@ -99,4 +99,15 @@ export const POOL_ERRORS = {
     outcome: 'The server goes on stopping without waiting for them.',
     action: 'Check the processes that the fields name.',
   },
+  PSG5013: {
+    severity: 'error',
+    message: 'new code of an app does not start and is resisted',
+    cause:
+      'After a restart with PassengerResistDeploymentErrors the first process of the new code could not be started; ' +
+      'the message with the number in `error` says why.',
+    outcome:
+      'The old processes go on serving. Nothing is started for this app, not even to replace one of them, until it is ' +
+      'restarted or Apache is reloaded, or no old process is left.',
+    action: 'Mend the app and restart it.',
+  },
 } as const satisfies Record<string, ErrorRow>;

@@ -115,10 +115,13 @@ export const APP_POOL_DIRECTIVES = [
     kind: 'flag',
     default: false,
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     cli: '--rolling-restarts',
     summary: 'On a restart, replace processes one by one while the old ones serve',
-    details: 'Nobody waits for new code. Needs an Enterprise licence in Phusion Passenger.',
+    details:
+      'One process more than the limits allow is started; when it is ready an old one drains. If the new code does not ' +
+      'start, the old processes go and visitors see the error, unless PassengerResistDeploymentErrors is on. Needs an ' +
+      'Enterprise licence in Phusion Passenger.',
     example: 'PassengerRollingRestarts on',
   },
   {
@@ -128,11 +131,12 @@ export const APP_POOL_DIRECTIVES = [
     kind: 'flag',
     default: false,
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     cli: '--resist-deployment-errors',
     summary: 'On a restart, keep the old processes when the new code does not start',
     details:
-      'For use together with PassengerRollingRestarts. Needs an Enterprise licence in Phusion Passenger.',
+      'They go on serving until the next restart, and nothing else is started meanwhile; log and passenger-status say ' +
+      'why. Implies PassengerRollingRestarts. Needs an Enterprise licence in Phusion Passenger.',
     example: 'PassengerResistDeploymentErrors on',
   },
   {

@@ -74,6 +74,15 @@ test('a group that pauses after failures says why and how long', () => {
   assert.match(text, /\(paused after PSG6004, next try in 4s\)\n {2}Requests in queue: 0\n/);
 });
 
+test('a group that resists its new code says why', () => {
+  const deploymentFailure = { error: 'PSG6006', message: 'app raised an exception while it was loading' };
+  const text = poolText(poolOf({ deploymentFailure }), facts);
+  assert.match(
+    text,
+    /\(resisting a failed deployment: PSG6006 app raised .* loading\)\n {2}Requests in queue/,
+  );
+});
+
 test('a process that ends says so, and one that is gone has no facts', () => {
   const text = poolText(poolOf({ processes: [{ ...PROCESS, state: 'stopping' }] }), () => undefined);
   assert.match(text, /CPU: \? {7}Memory {2}: \? {7}Last used: 15s ago\n {4}Shutting down\.\.\.\n/);
