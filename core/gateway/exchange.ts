@@ -58,7 +58,7 @@ export class Exchange implements Waiter, UpstreamUser {
   ) {
     this.#startedAt = gateway.now;
     this.#lastActivity = gateway.now;
-    this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway);
+    this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway.dataBufferDir);
     this.#response = new ResponseLeg(link, this);
   }
 

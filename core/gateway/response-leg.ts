@@ -224,8 +224,10 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   #keep(buffer: ResponseBuffer, upstream: UpstreamConnection, room: Buffer, end: number): void {
     const { complete, bodyStart, bodyEnd } = upstream.parser;
     if (bodyEnd > bodyStart) {
-      upstream.mayGive(bodyEnd - bodyStart);
-      buffer.append(Buffer.from(room.subarray(bodyStart, bodyEnd)));
+      const data = room.subarray(bodyStart, bodyEnd);
+      const given = upstream.mayGive(data.length);
+      if (given) upstream.give();
+      buffer.append(given ? data : Buffer.from(data));
     }
     if (complete) {
       this.#received = true;

@@ -46,14 +46,12 @@ export interface GroupHost {
   readonly random: () => number;
   /** The server's settings as they are now. */
   readonly server: ServerSettings;
-  /** Whether a group waits for anybody's idle process. */
-  readonly someoneStarves: boolean;
   choose(candidates: readonly AppProcess[]): AppProcess | undefined;
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void;
   /** The group's needs may have changed; looked at before the turn ends. */
   needsChanged(group: AppGroup): void;
   /** A process has nothing to do, and somebody else may want its place. */
-  processIdle(): void;
+  processIdle(group: AppGroup, process: AppProcess): void;
 }
 
 export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost {
@@ -105,12 +103,16 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.#watch.open();
   }
 
+  get name(): string {
+    return this.#config.groupName;
+  }
   get config(): AppConfig {
     return this.#config;
   }
   get limits(): GroupLimits {
     return this.#limits;
   }
+  /** Another array after each change. */
   get serving(): readonly AppProcess[] {
     return this.#serving;
   }
@@ -144,6 +146,9 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   }
   set confirmed(generation: number) {
     this.book.confirmed = generation;
+  }
+  get awake(): boolean {
+    return this.members.size > 0 || this.paused;
   }
   get watched(): { appRoot: string; directory: string; throttleMs: number } {
     return {
@@ -206,29 +211,14 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   sessionsFell(process: AppProcess): void {
     const idle = process.sessions === 0;
     if (process.state === 'ready') {
-      const { reached } = process.book;
-      if (!reached && this.queue.size === 0 && !(idle && this.host.someoneStarves)) return;
+      if (this.queue.size === 0 && !(idle && process.book.idleWanted)) return;
       this.turn.run(() => {
-        if (reached) this.#spent(process);
         this.#admission.dispatch();
-        if (process.sessions === 0) this.host.processIdle();
+        if (process.sessions === 0) this.host.processIdle(this, process);
       });
     } else if (process.state === 'draining' && idle) {
       this.turn.run(() => process.stop('requests finished'));
     }
-  }
-
-  /**
-   * It has finished as many requests as it may: it is replaced ahead of time, so that nobody waits. Should it have
-   * finished twice as many before its substitute is ready, it goes without one, if others can be started.
-   */
-  #spent(process: AppProcess): void {
-    const { maxRequests } = this.#limits;
-    const twice = process.processed >= 2 * maxRequests;
-    process.book.tellAt = maxRequests === 0 ? 0 : process.book.tellAt + maxRequests;
-    if (maxRequests === 0) return;
-    this.replace(process, 'PassengerMaxRequests');
-    if (twice && !this.paused && !this.#deployment.unproven) process.drain('twice PassengerMaxRequests');
   }
 
   open(now: number): Session | undefined {
@@ -320,7 +310,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.#join(process);
     this.#hear(process, handle);
     process.becomeReady(handle, 'adopted');
-    this.#serving.push(process);
+    this.#serving = [...this.#serving, process];
     this.#admission.dispatch();
   }
 
@@ -342,6 +332,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
 
   #join(process: AppProcess): void {
     this.members.add(process);
+    this.#watch.wake();
     this.host.processMoved(this, process, 'exited', 'starting');
   }
 
@@ -358,10 +349,9 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     }
     process.becomeReady(handle, 'started');
     this.#setbacks.started();
-    this.#serving.push(process);
+    this.#serving = [...this.#serving, process];
     this.#deployment.arrived(process)?.drain('its substitute is ready');
     this.#admission.dispatch();
-    if (process.sessions === 0) this.host.processIdle();
   }
 
   #startFailed(process: AppProcess, error: unknown): void {

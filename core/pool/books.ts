@@ -18,7 +18,7 @@ import assert from 'node:assert';
 const CLOSED = 1 << 30;
 const COUNT = CLOSED - 1;
 
-const GROUP_WORD = { confirmed: 0, waiting: 1, turns: 2, idleWanted: 3 } as const;
+const GROUP_WORD = { confirmed: 0, waiting: 1, turns: 2 } as const;
 const GROUP_TIME = { clearUntil: 0, lastRequest: 1 } as const;
 const GROUP_TIMES_AT = 16;
 const GROUP_BYTES = 32;
@@ -29,7 +29,7 @@ const PROCESS_WORD = {
   turn: 2,
   processed: 3,
   processedHigh: 4,
-  tellAt: 5,
+  idleWanted: 5,
 } as const;
 const PROCESS_TIMES_AT = 24;
 const PROCESS_BYTES = 32;
@@ -58,14 +58,6 @@ export class GroupBook {
   }
   set waiting(count: number) {
     Atomics.store(this.#words, GROUP_WORD.waiting, count);
-  }
-
-  /** Whether another group waits for any process that becomes idle. */
-  get idleWanted(): boolean {
-    return Atomics.load(this.#words, GROUP_WORD.idleWanted) !== 0;
-  }
-  set idleWanted(on: boolean) {
-    Atomics.store(this.#words, GROUP_WORD.idleWanted, Number(on));
   }
 
   /** Until when requests need not ask for a look at the restart files. */
@@ -128,24 +120,18 @@ export class ProcessBook {
     const high = Atomics.load(this.#words, PROCESS_WORD.processedHigh);
     return high * 2 ** 32 + (Atomics.load(this.#words, PROCESS_WORD.processed) >>> 0);
   }
+  /** Whether the pool was looking for an idle process and found this one busy. */
+  get idleWanted(): boolean {
+    return Atomics.load(this.#words, PROCESS_WORD.idleWanted) !== 0;
+  }
+  set idleWanted(on: boolean) {
+    Atomics.store(this.#words, PROCESS_WORD.idleWanted, Number(on));
+  }
   get lastUsed(): number {
     return this.#times[0] ?? 0;
   }
   set lastUsed(now: number) {
     this.#times[0] = now;
-  }
-
-  /** As soon as so many sessions have been closed, the pool is told of each; 0 = never. Up to 2³². */
-  get tellAt(): number {
-    return Atomics.load(this.#words, PROCESS_WORD.tellAt) >>> 0;
-  }
-  set tellAt(count: number) {
-    Atomics.store(this.#words, PROCESS_WORD.tellAt, count);
-  }
-  /** Whether so many have been closed. */
-  get reached(): boolean {
-    const { tellAt } = this;
-    return tellAt > 0 && this.processed >= tellAt;
   }
 
   /** @returns whether a session was free */
@@ -163,8 +149,7 @@ export class ProcessBook {
 
   /**
    * Gives a session back.
-   * @returns whether the pool has to be told: it waits for a slot, for an idle process, for the end of this one, or for
-   * so many sessions
+   * @returns whether the pool has to be told: it waits for a slot, for an idle process, or for the end of this one
    */
   giveBack(now: number): boolean {
     // First what belongs to the session: whoever sees the count of zero sees the rest, too.
@@ -176,7 +161,7 @@ export class ProcessBook {
     assert((before & COUNT) > 0, 'a session is closed once');
     const idle = (before & COUNT) === 1;
     if ((before & CLOSED) !== 0) return idle;
-    return this.group.waiting > 0 || (idle && this.group.idleWanted) || this.reached;
+    return this.group.waiting > 0 || (idle && this.idleWanted);
   }
 
   /** No more sessions, whoever asks. The count cannot grow any more when this has returned. */

@@ -1,12 +1,14 @@
 /**
  * Sends idle processes away and forgets groups that nobody asks for, by one timer for the whole pool that is due when
- * the next process may be. The pool owns it; what is idle for how long says scaling.ts.
+ * the next one may be. The pool owns it. It looks only at those whose time may have come (idle-order.ts), and keeps
+ * groups in the same lazy way: by a time before which nobody has asked for them last.
  */
 import type { Clock, ClockTimer } from '../base/clock.js';
+import { Heap } from '../base/heap.js';
 import type { ServerSettings } from '../config/settings.js';
 import type { AppGroup } from './app-group.js';
+import type { IdleOrder } from './idle-order.js';
 import { poolLimits } from './limits.js';
-import { idleLeavers, nextIdleTime } from './scaling.js';
 import type { Turn } from './turn.js';
 
 export interface HousekeepingHost {
@@ -16,29 +18,47 @@ export interface HousekeepingHost {
   readonly generation: number;
   /** When Apache has last read its configuration anew. */
   readonly reloadedAt: number | undefined;
-  active(): Iterable<AppGroup>;
   /** The group is not needed any more. */
   dismiss(group: AppGroup, reason: string): void;
 }
 
+/** The shortest time between two rounds: those who are due within it go together. */
+const ROUND_FLOOR_MS = 1000;
+
 export class Housekeeping {
+  readonly #groups = new Heap<AppGroup>();
   #timer: ClockTimer | undefined;
 
-  constructor(private readonly host: HousekeepingHost) {}
+  constructor(
+    private readonly host: HousekeepingHost,
+    private readonly idle: IdleOrder,
+  ) {}
 
   /** A group has come: it will be looked at when it may have been idle for long enough. */
-  groupAdded(): void {
-    this.#arm(this.host.clock.now() + poolLimits(this.host.server).idleMs);
+  groupAdded(group: AppGroup): void {
+    const now = this.host.clock.now();
+    this.#groups.set(group, now);
+    this.#arm(now + this.#idleMs);
+  }
+
+  groupGone(group: AppGroup): void {
+    this.#groups.delete(group);
   }
 
   /** The settings may be others. */
   reloaded(): void {
-    this.#arm(this.host.clock.now());
+    this.close();
+    if (this.#groups.size > 0) this.#arm(this.host.clock.now());
   }
 
   close(): void {
     if (this.#timer !== undefined) this.host.clock.clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** Infinity = never. */
+  get #idleMs(): number {
+    return poolLimits(this.host.server).idleMs;
   }
 
   #arm(due: number): void {
@@ -51,25 +71,35 @@ export class Housekeeping {
   #sweep(): void {
     this.#timer = undefined;
     const now = this.host.clock.now();
-    const { idleMs } = poolLimits(this.host.server);
+    const idleMs = this.#idleMs;
     if (idleMs === Infinity) return;
-    let next = now + idleMs;
-    for (const group of [...this.host.active()]) {
-      for (const process of idleLeavers(group.serving, group.kept, idleMs, now)) process.drain('idle');
-      next = Math.min(next, nextIdleTime(group.serving, group.kept, idleMs, now));
-      this.#forget(group, idleMs, now);
+    const limit = now - idleMs;
+    for (let process = this.idle.idleSince(limit, now); process !== undefined;) {
+      process.drain('idle');
+      process = this.idle.idleSince(limit, now);
     }
-    this.#arm(Math.max(next, now + 1));
+    for (let first = this.#groups.first; first !== undefined && first.key <= limit;) {
+      this.#look(first.item, idleMs, now);
+      first = this.#groups.first;
+    }
+    if (this.#groups.size === 0) return;
+    const next = Math.min(this.idle.earliest, this.#groups.first?.key ?? Infinity) + idleMs;
+    this.#arm(Math.max(next, now + ROUND_FLOOR_MS));
   }
 
-  /** Groups that nobody asks for and that have nothing, and groups that the configuration does not know any more. */
-  #forget(group: AppGroup, idleMs: number, now: number): void {
+  /** Groups that nobody asks for and that have nothing go, and groups that the configuration does not know any more. */
+  #look(group: AppGroup, idleMs: number, now: number): void {
     const { reloadedAt, generation } = this.host;
-    if (group.queue.size > 0 || group.held > 0 || now - group.lastRequest < idleMs) return;
-    if (reloadedAt !== undefined && now - reloadedAt >= idleMs && group.confirmed < generation) {
+    const wanted = group.queue.size > 0 || group.held > 0;
+    const since = wanted ? now : group.lastRequest;
+    if (now - since < idleMs) {
+      this.#groups.set(group, since);
+    } else if (reloadedAt !== undefined && now - reloadedAt >= idleMs && group.confirmed < generation) {
       this.host.dismiss(group, 'not configured any more');
     } else if (group.members.size === 0) {
       this.host.dismiss(group, 'unused');
+    } else {
+      this.#groups.set(group, now);
     }
   }
 }

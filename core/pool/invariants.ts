@@ -13,7 +13,7 @@ import type { Pool } from './pool.js';
 export function assertPool(pool: Pool, current = pool.audience === undefined): void {
   let occupied = 0;
   let substitutes = 0;
-  const { starving, short } = pool.hungry;
+  const { starving } = pool.hungry;
   for (const group of pool.groups()) {
     assertGroup(group, pool, current);
     for (const process of group.members) occupied += Number(occupies(process.state));
@@ -24,8 +24,8 @@ export function assertPool(pool: Pool, current = pool.audience === undefined): v
   assert.equal(pool.capacityUsed, occupied, 'the count of occupied places is right');
   const kept = occupied <= pool.server.maxPoolSize + substitutes || pool.hungry.shrinking;
   assert(kept, 'pool rule 1: room');
-  for (const group of starving) {
-    assert(!short.has(group), 'a group is starving or short, not both');
+  for (const group of starving.keys()) {
+    assert(!pool.hungry.isShort(group), 'a group is starving or short, not both');
     assert(
       group.queue.size > 0 && group.serving.length === 0,
       'only who has requests and nothing else starves',
@@ -48,9 +48,6 @@ function assertGroup(group: AppGroup, pool: Pool, current: boolean): void {
     assert(process.state !== 'exited', 'a process that has exited is no member');
     assert(process.sessions >= 0, 'sessions are counted');
     if (process.concurrency > 0) assert(process.sessions <= process.concurrency, 'concurrency is kept');
-    if (process.state === 'ready' && current) {
-      assert(!process.book.reached, 'who has reached PassengerMaxRequests is replaced');
-    }
     if (process.state === 'ready') continue;
     assert(process.closed || process.state === 'starting', 'only ready processes take sessions');
     if (process.state === 'draining' && current) {
@@ -94,7 +91,7 @@ function assertDeployment(group: AppGroup, pool: Pool): void {
     const tried = starts.some((process) => process.code === group.code);
     assert(!fresh && !tried, 'deployment rule 2: code that is resisted is not started');
   } else if (worn.length > 0 && !group.retired) {
-    const onTheWay = starts.length > 0 || group.paused || pool.hungry.short.has(group);
+    const onTheWay = starts.length > 0 || group.paused || pool.hungry.isShort(group);
     assert(onTheWay, 'deployment rule 2: what is worn is replaced');
   }
 }
@@ -104,6 +101,6 @@ function assertMinimum(group: AppGroup, pool: Pool): void {
   const { minInstances, maxInstances } = group.limits;
   const least = maxInstances > 0 ? Math.min(minInstances, maxInstances) : minInstances;
   const enough = group.serving.length + group.starting >= least;
-  const onTheWay = group.starting > 0 || pool.hungry.starving.has(group) || pool.hungry.short.has(group);
+  const onTheWay = group.starting > 0 || pool.hungry.starving.has(group) || pool.hungry.isShort(group);
   assert(enough || onTheWay, 'pool rule 3: the minimum is kept');
 }

@@ -7,7 +7,8 @@
  *  1. Room: starting and ready processes together are at most PassengerMaxPoolSize, plus the substitutes that are
  *     starting (deployment.ts). (A lowered limit is reached by draining.)
  *  2. A group with waiting requests and no process at all starves when the pool is full: the longest idle process
- *     of a group above its minimum, or else of any group, makes way; groups are served in the order of starving.
+ *     of a group above its minimum, or else of any group, makes way, and after a while a busy one; groups are served in
+ *     the order of starving.
  *  3. The minimum of each group is kept from the moment it exists, after starving groups, unless a pause lasts.
  *  4. Changes are complete before anybody hears of them (turn.ts).
  */
@@ -39,6 +40,8 @@ export interface GroupDirectory {
   advance(generation: number): void;
   confirm(group: AppGroup, generation: number): boolean;
   unconfirmed(): AppGroup[];
+  /** Other groups with its name. */
+  namesakes(group: AppGroup): AppGroup[];
 }
 
 /** Who hears, at the end of a turn, which processes serve which group. */
@@ -105,11 +108,10 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   /** Groups that are not in the registry any more and still have processes. */
   readonly #leaving = new Set<AppGroup>();
   readonly #room: Room;
-  readonly #housekeeping = new Housekeeping(this);
+  readonly #housekeeping: Housekeeping;
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
   readonly #moved = new Set<AppGroup>();
-  #idleWanted = false;
   #reloadedAt: number | undefined;
   #reloadTimer: ClockTimer | undefined;
   #adoptionTimer: ClockTimer | undefined;
@@ -126,6 +128,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.#registry = services.registry;
     this.#server = services.server;
     this.#room = new Room(this);
+    this.#housekeeping = new Housekeeping(this, this.#room.idle);
     this.turn = new Turn(() => {
       this.#followUp();
       services.audit?.(this);
@@ -147,9 +150,6 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   get adopting(): boolean {
     return this.#adoptionTimer !== undefined;
   }
-  get someoneStarves(): boolean {
-    return this.#room.starving.size > 0;
-  }
   get reloadedAt(): number | undefined {
     return this.#reloadedAt;
   }
@@ -157,7 +157,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     return this.#stopped !== undefined;
   }
   /** Groups that would start processes if there were room. */
-  get hungry(): Pick<Room, 'starving' | 'short' | 'shrinking'> {
+  get hungry(): Pick<Room, 'starving' | 'isShort' | 'shrinking'> {
     return this.#room;
   }
 
@@ -209,10 +209,9 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
 
   #create(config: AppConfig, generation: number, code = generation): AppGroup {
     const group = new AppGroup(config, generation, this, code);
-    group.book.idleWanted = this.#idleWanted;
     this.#registry.add(group);
     this.#room.changed(group);
-    if (!this.stopping) this.#housekeeping.groupAdded();
+    if (!this.stopping) this.#housekeeping.groupAdded(group);
     return group;
   }
 
@@ -221,8 +220,8 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
    * that served the site before is then known by its name, and by nobody having asked for it since the reload.
    */
   #retireForerunners(group: AppGroup): void {
-    for (const other of this.#registry.unconfirmed()) {
-      if (other === group || other.config.groupName !== group.config.groupName) continue;
+    for (const other of this.#registry.namesakes(group)) {
+      if (other.confirmed >= this.generation) continue;
       if (other.queue.size > 0 || other.held > 0) continue;
       this.dismiss(other, 'its settings changed');
     }
@@ -331,6 +330,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     if (this.#stopped !== undefined) return this.#stopped.promise;
     const stopped = (this.#stopped = deferred<void>());
     this.#housekeeping.close();
+    this.#room.close();
     for (const timer of [this.#reloadTimer, this.#adoptionTimer]) {
       if (timer !== undefined) this.clock.clearTimeout(timer);
     }
@@ -371,26 +371,15 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.#room.changed(group);
   }
 
-  processIdle(): void {
-    this.#room.askAgain();
+  processIdle(group: AppGroup, process: AppProcess): void {
+    this.#room.becameIdle(group, process);
   }
 
   #followUp(): void {
     this.#room.followUp();
-    this.#wantIdle();
     for (const group of this.#moved) this.audience?.groupChanged(group);
     this.#moved.clear();
     if (this.stopping && this.#leaving.size === 0) this.#allGone();
-  }
-
-  /** Other threads tell of processes that become idle only while somebody starves; one may have done so just before. */
-  #wantIdle(): void {
-    if (this.#idleWanted === this.someoneStarves) return;
-    this.#idleWanted = this.someoneStarves;
-    for (const group of this.groups()) group.book.idleWanted = this.#idleWanted;
-    if (!this.#idleWanted) return;
-    this.#room.askAgain();
-    this.#room.followUp();
   }
 
   dismiss(group: AppGroup, reason: string): void {
@@ -402,6 +391,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   #leave(group: AppGroup): void {
     this.#registry.remove(group);
     this.#room.forget(group);
+    this.#housekeeping.groupGone(group);
     if (group.members.size > 0) this.#leaving.add(group);
     else {
       this.#leaving.delete(group);

@@ -1,7 +1,7 @@
 /**
  * Looks at restart.txt and always_restart.txt of one group: when a request arrives, at most once in
- * PassengerStatThrottleRate seconds, and by a timer, so that a restart does not wait for traffic. It only asks and
- * compares; the files are looked at elsewhere (never on this thread), and the group decides what a change means.
+ * PassengerStatThrottleRate seconds, and by a timer while the group has processes, so that a restart does not wait for
+ * traffic. It only asks and compares; the files are looked at elsewhere (never on this thread), and the group decides what a change means.
  *
  * The first look records. A change is: restart.txt appears, or its time of modification (nanoseconds; older counts
  * too) or inode differs. Removal is no change. always_restart.txt counts at each look that a request has caused.
@@ -26,6 +26,8 @@ export interface WatchOwner {
   readonly clock: Clock;
   readonly files: FileQuestions;
   readonly watched: { readonly appRoot: string; readonly directory: string; readonly throttleMs: number };
+  /** Whether it has processes that a change would concern, or a pause that a change would end. */
+  readonly awake: boolean;
   /**
    * A look is over.
    * @param cause which file wants a restart
@@ -80,6 +82,11 @@ export class RestartWatch {
     this.#armTimer();
   }
 
+  /** The group is awake again: looks by the timer, which stops when it is not. */
+  wake(): void {
+    if (this.#timer === undefined && !this.#closed) this.#armTimer();
+  }
+
   close(): void {
     this.#closed = true;
     for (const timer of [this.#timer, this.#limit]) {
@@ -124,6 +131,9 @@ export class RestartWatch {
   }
 
   #tick(): void {
+    this.#timer = undefined;
+    // The next request looks before it is served; until then nobody has anything of a look.
+    if (!this.owner.awake) return;
     const now = this.owner.clock.now();
     const free = this.#look === undefined || this.#look.overdue;
     if (free && !this.clear(now)) this.#begin(false);

@@ -3,13 +3,21 @@
  * The pool owns it and has it follow up on each change before the turn ends.
  *
  * Starving groups (requests wait, and there is no process at all) come first, in the order in which they began to;
- * then those that are merely short of what they want.
+ * then those that are merely short of what they want. Nobody starves for long: who has waited for STARVING_MS gets the
+ * place of a busy process, if no idle one has come by.
+ *
+ * The cost of a change does not depend on how many groups there are: only those that can be served are looked at.
  */
+import type { Clock, ClockTimer } from '../base/clock.js';
 import type { AppGroup } from './app-group.js';
 import { occupies, type AppProcess, type ProcessState } from './app-process.js';
-import { chooseVictim, decideGrowth, type Giver } from './scaling.js';
+import { IdleOrder } from './idle-order.js';
+import { busyLeavers, decideGrowth } from './scaling.js';
+import type { Turn } from './turn.js';
 
 export interface RoomHost {
+  readonly clock: Clock;
+  readonly turn: Turn;
   readonly maxPoolSize: number;
   /** While processes are adopted, only groups with waiting requests grow. */
   readonly adopting: boolean;
@@ -19,10 +27,20 @@ export interface RoomHost {
 
 /** Substitutes of all groups that start at the same time, so that a reload does not start everything at once. */
 const PARALLEL_SUBSTITUTES = 4;
+/** How long a group starves until a busy process makes way. */
+export const STARVING_MS = 5000;
+/** The only process of a group is left alone for this time, so that apps do not do nothing but start. */
+export const LEAST_SERVICE_MS = 30_000;
+/** The shortest time between two searches for busy processes: each of them looks at all. */
+const SEARCH_FLOOR_MS = 1000;
 
 export class Room {
-  readonly #starving = new Set<AppGroup>();
+  readonly idle = new IdleOrder();
+  /** With the time since when. */
+  readonly #starving = new Map<AppGroup, number>();
+  /** Groups that want a place, and groups that want to start a substitute. */
   readonly #short = new Set<AppGroup>();
+  readonly #later = new Set<AppGroup>();
   /** Groups to look at before the turn ends. */
   readonly #changed = new Set<AppGroup>();
   /** Room has been made, or a process has become idle: those who want more are asked again. */
@@ -32,6 +50,8 @@ export class Room {
   #shrinking = false;
   /** Substitutes under way: they take no place, since the one that they replace will go. */
   #ahead = 0;
+  #searchTimer: ClockTimer | undefined;
+  #lastSearch = -Infinity;
 
   constructor(private readonly host: RoomHost) {}
 
@@ -45,11 +65,14 @@ export class Room {
   get shrinking(): boolean {
     return this.#shrinking;
   }
-  get starving(): ReadonlySet<AppGroup> {
+  /** Since when. */
+  get starving(): ReadonlyMap<AppGroup, number> {
     return this.#starving;
   }
-  get short(): ReadonlySet<AppGroup> {
-    return this.#short;
+
+  /** Whether the group would start a process if it were allowed to. */
+  isShort(group: AppGroup): boolean {
+    return this.#short.has(group) || this.#later.has(group);
   }
 
   moved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
@@ -59,21 +82,29 @@ export class Room {
     if (change < 0 || from === 'starting') this.#news = true;
     // It was started beyond the limit, and the one that it replaces may have gone to somebody else's advantage.
     if (process.ahead && to === 'ready') this.#shrinking = true;
-    this.#changed.add(group);
+    this.changed(group);
   }
 
   changed(group: AppGroup): void {
     this.#changed.add(group);
+    this.idle.touch(group);
   }
 
-  askAgain(): void {
+  becameIdle(group: AppGroup, process: AppProcess): void {
+    this.idle.becameIdle(group, process);
     this.#news = true;
   }
 
   forget(group: AppGroup): void {
     this.#starving.delete(group);
     this.#short.delete(group);
+    this.#later.delete(group);
     this.#changed.delete(group);
+  }
+
+  close(): void {
+    if (this.#searchTimer !== undefined) this.host.clock.clearTimeout(this.#searchTimer);
+    this.#searchTimer = undefined;
   }
 
   /** Everybody whose situation has changed gets what there is. */
@@ -82,13 +113,16 @@ export class Room {
       if (this.#news) {
         this.#news = false;
         if (this.#shrinking) this.#shrink();
-        for (const group of [...this.#starving, ...this.#short]) this.#grow(group);
+        this.#serveStarving();
+        this.#serve(this.#short, () => this.#taken < this.host.maxPoolSize);
+        this.#serve(this.#later, () => this.#ahead < PARALLEL_SUBSTITUTES);
       }
       const group = this.#changed.values().next().value;
-      if (group === undefined) return;
+      if (group === undefined) break;
       this.#changed.delete(group);
       this.#grow(group);
     }
+    this.#armSearch();
   }
 
   /** The limit may have been lowered. */
@@ -97,21 +131,43 @@ export class Room {
     this.#news = true;
   }
 
+  #serveStarving(): void {
+    for (const group of this.#starving.keys()) {
+      this.#grow(group);
+      // What there is not for this one is not there for those behind it.
+      if (this.#starving.has(group)) return;
+    }
+  }
+
+  /** Each of them once: who wants even more goes to the end. */
+  #serve(groups: Set<AppGroup>, possible: () => boolean): void {
+    let left = groups.size;
+    for (const group of groups) {
+      if (left === 0 || !possible()) return;
+      left -= 1;
+      this.#grow(group);
+    }
+  }
+
   /** Down to the limit: idle processes go first, then the least busy ones; starts under way when ready. */
   #shrink(): void {
     while (this.#taken > this.host.maxPoolSize) {
-      const givers = this.#givers();
-      const leastBusy = givers.flatMap((giver) => giver.ready).sort((a, b) => a.sessions - b.sessions)[0];
-      const victim = chooseVictim(givers) ?? leastBusy;
-      if (victim === undefined) return;
+      const victim = this.idle.longestIdle();
+      if (victim === undefined) break;
       victim.drain('more than PassengerMaxPoolSize');
     }
-    this.#shrinking = false;
+    const excess = this.#taken - this.host.maxPoolSize;
+    if (excess > 0) {
+      const serving = [...this.host.active()].flatMap((group) => group.serving);
+      const leastBusy = serving.sort((a, b) => a.sessions - b.sessions).slice(0, excess);
+      for (const process of leastBusy) process.drain('more than PassengerMaxPoolSize');
+    }
+    this.#shrinking = this.#taken > this.host.maxPoolSize;
   }
 
   #grow(group: AppGroup): void {
-    const wasStarving = this.#starving.has(group);
     this.#short.delete(group);
+    this.#later.delete(group);
     if (group.retired || (this.host.adopting && group.queue.size === 0)) {
       this.#starving.delete(group);
       return;
@@ -125,20 +181,45 @@ export class Room {
     if (served) this.#starving.delete(group);
     if (growth.starving && served) group.start();
     // A group that goes on starving keeps its turn.
-    if (!served && !wasStarving) this.#starving.add(group);
-    if (!growth.starving && (growth.short > 0 || substitutes < load.substitutes)) this.#short.add(group);
+    if (!served && !this.#starving.has(group)) this.#starving.set(group, this.host.clock.now());
+    if (growth.starving) return;
+    if (growth.short > 0) this.#short.add(group);
+    if (substitutes < load.substitutes) this.#later.add(group);
   }
 
   #makeWay(): boolean {
-    const victim = chooseVictim(this.#givers());
+    const victim = this.idle.longestIdle();
     victim?.drain('makes way for another app');
     return victim !== undefined && this.#taken < this.host.maxPoolSize;
   }
 
-  #givers(): (Giver<AppProcess> & { ready: readonly AppProcess[] })[] {
-    return [...this.host.active()].map((group) => ({
+  // --- nobody starves for long
+
+  #armSearch(): void {
+    const first = this.#starving.values().next().value;
+    if (first === undefined) {
+      this.close();
+      return;
+    }
+    if (this.#searchTimer !== undefined) return;
+    const { clock, turn } = this.host;
+    const due = Math.max(first + STARVING_MS, this.#lastSearch + SEARCH_FLOOR_MS);
+    const delay = Math.max(0, Math.ceil(due - clock.now()));
+    this.#searchTimer = clock.setTimeout(() => {
+      this.#searchTimer = undefined;
+      turn.run(() => this.#search());
+    }, delay);
+  }
+
+  #search(): void {
+    const now = (this.#lastSearch = this.host.clock.now());
+    const overdue = [...this.#starving.values()].filter((since) => now - since >= STARVING_MS).length;
+    if (overdue === 0) return;
+    const givers = [...this.host.active()].map((group) => ({
       minInstances: group.kept,
       ready: group.serving,
     }));
+    const leavers = busyLeavers(givers, LEAST_SERVICE_MS, now).slice(0, overdue);
+    for (const process of leavers) process.drain('makes way for an app that has waited long');
   }
 }

@@ -80,37 +80,8 @@ export function decideGrowth(load: GroupLoad, room: number): Growth {
 /** A process as a candidate for leaving. */
 export interface Leaver {
   readonly sessions: number;
-  /** When it last gave up a session or became ready, on the monotonic clock. */
-  readonly lastUsed: number;
-}
-
-/** Idle processes above the minimum whose time has come, longest idle first. */
-export function idleLeavers<P extends Leaver>(
-  ready: readonly P[],
-  minInstances: number,
-  idleMs: number,
-  now: number,
-): P[] {
-  const surplus = ready.length - minInstances;
-  if (surplus <= 0) return [];
-  return ready
-    .filter((process) => process.sessions === 0 && now - process.lastUsed >= idleMs)
-    .sort((a, b) => a.lastUsed - b.lastUsed)
-    .slice(0, surplus);
-}
-
-/** The time at which `idleLeavers` may next find somebody, or Infinity. */
-export function nextIdleTime(
-  ready: readonly Leaver[],
-  minInstances: number,
-  idleMs: number,
-  now: number,
-): number {
-  if (ready.length <= minInstances) return Infinity;
-  return ready.reduce(
-    (next, process) => Math.min(next, (process.sessions === 0 ? process.lastUsed : now) + idleMs),
-    Infinity,
-  );
+  /** Milliseconds since it became ready. */
+  livedMs(now: number): number;
 }
 
 /** A group that may have to give up a process for others. */
@@ -120,19 +91,28 @@ export interface Giver<P extends Leaver> {
 }
 
 /**
- * Which idle process makes way when the pool is full: the longest idle of a group above its minimum, or else the
- * longest idle of all. Undefined when none is idle.
+ * Which busy processes make way for groups that have waited for too long, in this order: those of groups above their
+ * minimum, then of other groups with several, the largest group and in it the least busy process first; at last the
+ * only ones of their groups that have served for `leastServiceMs`, the longest-served first.
  */
-export function chooseVictim<P extends Leaver>(groups: Iterable<Giver<P>>): P | undefined {
-  let spare: P | undefined;
-  let any: P | undefined;
-  for (const group of groups) {
-    const above = group.ready.length > group.minInstances;
-    for (const process of group.ready) {
-      if (process.sessions > 0) continue;
-      if (any === undefined || process.lastUsed < any.lastUsed) any = process;
-      if (above && (spare === undefined || process.lastUsed < spare.lastUsed)) spare = process;
+export function busyLeavers<P extends Leaver>(
+  groups: Iterable<Giver<P>>,
+  leastServiceMs: number,
+  now: number,
+): P[] {
+  const leavers: { process: P; above: boolean; left: number; livedMs: number }[] = [];
+  for (const { ready, minInstances } of groups) {
+    let left = ready.length;
+    for (const process of [...ready].sort((a, b) => a.sessions - b.sessions)) {
+      const livedMs = process.livedMs(now);
+      if (left > 1 || livedMs >= leastServiceMs) {
+        leavers.push({ process, above: left > minInstances && left > 1, left, livedMs });
+      }
+      left -= 1;
     }
   }
-  return spare ?? any;
+  const rank = ({ above, left }: { above: boolean; left: number }): number => (above ? 1e6 : 0) + left;
+  return leavers
+    .sort((a, b) => (rank(a) === rank(b) ? b.livedMs - a.livedMs : rank(b) - rank(a)))
+    .map(({ process }) => process);
 }

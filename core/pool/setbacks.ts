@@ -64,9 +64,9 @@ export class Setbacks {
     this.#pause();
   }
 
-  /** A process has become ready. */
+  /** A process has become ready. It may leave before the pause is over, and then nothing runs again. */
   started(): void {
-    this.#failure = undefined;
+    if (!this.paused) this.#failure = undefined;
   }
 
   /** The code has changed: the past does not count. */

@@ -9,12 +9,15 @@
 /** What the registry needs to know of a group. */
 export interface Registered {
   readonly key: string;
+  /** For people; several groups may share one. Never changes. */
+  readonly name: string;
   /** The last generation whose requests asked for it. */
   confirmed: number;
 }
 
 export class AppRegistry<G extends Registered> {
   readonly #groups = new Map<string, G>();
+  readonly #byName = new Map<string, Set<G>>();
   #generation: number;
 
   constructor(generation = 1) {
@@ -35,12 +38,26 @@ export class AppRegistry<G extends Registered> {
   }
 
   add(group: G): void {
+    const before = this.#groups.get(group.key);
+    if (before !== undefined) this.remove(before);
     this.#groups.set(group.key, group);
+    const named = this.#byName.get(group.name);
+    if (named === undefined) this.#byName.set(group.name, new Set([group]));
+    else named.add(group);
   }
 
   /** Forgets this very group; a newer one with the same key stays. */
   remove(group: G): void {
-    if (this.#groups.get(group.key) === group) this.#groups.delete(group.key);
+    if (this.#groups.get(group.key) !== group) return;
+    this.#groups.delete(group.key);
+    const named = this.#byName.get(group.name);
+    named?.delete(group);
+    if (named?.size === 0) this.#byName.delete(group.name);
+  }
+
+  /** Other groups with its name. */
+  namesakes(group: G): G[] {
+    return [...(this.#byName.get(group.name) ?? [])].filter((other) => other !== group);
   }
 
   all(): IterableIterator<G> {

@@ -71,12 +71,10 @@ export const APP_POOL_DIRECTIVES = [
     min: 0,
     max: MAX_INT,
     effect: 'reload',
-    status: 'supported',
+    status: 'planned',
     cli: '--max-requests',
     summary: 'Requests after which a process is replaced, 0 = never',
-    details:
-      'A remedy for apps that leak memory. The process goes on serving until the one that takes its place is ready, but ' +
-      'takes at most as many again. Counted when requests end.',
+    details: 'A remedy for apps that leak memory.',
     example: 'PassengerMaxRequests 10000',
   },
   {

@@ -51,7 +51,6 @@ async function main(dir: string): Promise<void> {
     admission,
     peerUid: () => 0,
     peerLeft: () => false,
-    discard: () => undefined,
     allowedUids: new Set([0]),
     clock: systemClock,
   });

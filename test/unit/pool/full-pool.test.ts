@@ -78,6 +78,49 @@ test('apps that wait for a place get it in the order in which they came', async 
   assert.equal(order.indexOf('c') < order.indexOf('d') || !order.includes('d'), true);
 });
 
+test('beside an app that is never idle nobody starves for long: one of several busy processes makes way', async () => {
+  const bench = new Bench({ maxPoolSize: '2' });
+  const greedy = appConfig('greedy', { forceMaxConcurrentRequestsPerProcess: '1' });
+  const held = [bench.request(greedy), bench.request(greedy)];
+  await bench.settle();
+  bench.request(greedy);
+  const waiting = bench.request(appConfig('b'));
+  await bench.advance(4900, 100);
+  assert.equal(waiting.state, 'waiting');
+  await bench.advance(200, 100);
+  assert.equal(waiting.state, 'serving');
+  assert.equal(bench.group(greedy).serving.length, 1, 'the app keeps a process');
+  assert.deepEqual(
+    held.map((request) => request.state),
+    ['serving', 'serving'],
+    'and its requests are finished',
+  );
+});
+
+test('two apps that are never idle take turns in one place, and do not start all the time', async () => {
+  const bench = new Bench({ maxPoolSize: '1' });
+  const apps = ['a', 'b'].map((name) => appConfig(name));
+  let open: FakeRequest[] = [];
+  let longestWait = 0;
+  const since = new Map<FakeRequest, number>();
+  for (let second = 0; second < 300; second += 1) {
+    // Each app has a new request before the one of the second before is finished.
+    const fresh = apps.map((app) => bench.request(app));
+    for (const request of fresh) since.set(request, second);
+    await bench.advance(1000);
+    const over = open.filter((request) => request.state !== 'waiting');
+    for (const request of over) {
+      assert.equal(request.state, 'serving');
+      request.close();
+    }
+    open = [...open.filter((request) => request.state === 'waiting'), ...fresh];
+    longestWait = Math.max(longestWait, ...open.map((request) => second - (since.get(request) ?? 0)));
+  }
+  assert.ok(longestWait <= 35, `longest wait ${longestWait} s`);
+  const starts = bench.spawner.attempts.length;
+  assert.ok(starts >= 8 && starts <= 11, `${starts} starts in 300 s`);
+});
+
 test('a starving app whose requests have all gone wants nothing any more', async () => {
   const bench = new Bench({ maxPoolSize: '1' });
   const busy = await bench.served(appConfig('a'));

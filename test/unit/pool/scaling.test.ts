@@ -2,13 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Backoff } from '../../../core/pool/backoff.js';
-import {
-  chooseVictim,
-  decideGrowth,
-  idleLeavers,
-  nextIdleTime,
-  type GroupLoad,
-} from '../../../core/pool/scaling.js';
+import { busyLeavers, decideGrowth, type GroupLoad } from '../../../core/pool/scaling.js';
 
 function load(facts: Partial<GroupLoad>): GroupLoad {
   return {
@@ -80,33 +74,52 @@ for (const [rule, facts, room, start, short, starving] of growth) {
   });
 }
 
-const process = (sessions: number, lastUsed: number): { sessions: number; lastUsed: number } => ({
+interface Busy {
+  readonly name: string;
+  readonly sessions: number;
+  livedMs(): number;
+}
+
+const busy = (name: string, sessions: number, livedMs = 0): Busy => ({
+  name,
   sessions,
-  lastUsed,
+  livedMs: () => livedMs,
 });
 
-test('idle processes go longest idle first, never below the minimum, never busy ones', () => {
-  const [a, b, c] = [process(0, 20), process(0, 10), process(1, 0)];
-  assert.deepEqual(idleLeavers([a, b, c], 1, 50, 100), [b, a]);
-  assert.deepEqual(idleLeavers([a, b, c], 2, 50, 100), [b]);
-  assert.deepEqual(idleLeavers([a, b, c], 0, 85, 100), [b]);
-  assert.deepEqual(idleLeavers([a, b, c], 3, 0, 100), []);
-});
+const leaving: [rule: string, groups: { minInstances: number; ready: Busy[] }[], names: string][] = [
+  [
+    'the largest group above its minimum, the least busy process first, until it is no larger than others',
+    [
+      { minInstances: 1, ready: [busy('a1', 3), busy('a2', 1), busy('a3', 2)] },
+      { minInstances: 1, ready: [busy('b1', 1), busy('b2', 2)] },
+    ],
+    'a2 a3 b1',
+  ],
+  [
+    'above the minimum before any other group with several',
+    [
+      { minInstances: 3, ready: [busy('a1', 1), busy('a2', 2), busy('a3', 3)] },
+      { minInstances: 1, ready: [busy('b1', 1), busy('b2', 2)] },
+    ],
+    'b1 a1 a2',
+  ],
+  [
+    'the only processes of their groups last, longest-served first, and not before they have served for a while',
+    [
+      { minInstances: 1, ready: [busy('a', 1, 40)] },
+      { minInstances: 0, ready: [busy('b', 1, 50)] },
+      { minInstances: 0, ready: [busy('c', 1, 29)] },
+    ],
+    'b a',
+  ],
+];
 
-test('the next idle time is that of the longest idle process', () => {
-  assert.equal(nextIdleTime([process(0, 20), process(0, 10)], 0, 50, 30), 60);
-  assert.equal(nextIdleTime([process(2, 10)], 0, 50, 30), 80);
-  assert.equal(nextIdleTime([process(0, 10)], 1, 50, 30), Infinity);
-});
-
-test('the victim is idle: above the minimum first, then anybody', () => {
-  const spare = { minInstances: 0, ready: [process(0, 50)] };
-  const needed = { minInstances: 1, ready: [process(0, 10)] };
-  const busy = { minInstances: 0, ready: [process(3, 1)] };
-  assert.equal(chooseVictim([needed, spare, busy]), spare.ready[0]);
-  assert.equal(chooseVictim([needed, busy]), needed.ready[0]);
-  assert.equal(chooseVictim([busy]), undefined);
-});
+for (const [rule, groups, names] of leaving) {
+  test(`busy processes that make way: ${rule}`, () => {
+    const leavers = busyLeavers(groups, 30, 100);
+    assert.equal(leavers.map(({ name }) => name).join(' '), names);
+  });
+}
 
 test('pauses after failed starts double up to 30 s and are shortened by a fifth at most', () => {
   const exact = new Backoff(() => 0);

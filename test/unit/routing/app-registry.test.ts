@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppRegistry, type Registered } from '../../../core/routing/app-registry.js';
 
-const group = (key: string, confirmed: number): Registered => ({ key, confirmed });
+const group = (key: string, confirmed: number): Registered => ({ key, name: key, confirmed });
 
 test('a group is confirmed once for each generation', () => {
   const registry = new AppRegistry<Registered>(1);
