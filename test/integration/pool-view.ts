@@ -1,4 +1,5 @@
 /** Questions to a running instance over its admin socket, and memory of all processes on the way of a request. */
+import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Apache } from '../support/apache.js';
@@ -18,11 +19,59 @@ export function adminView<T>(apache: Apache, path: string): Promise<T> {
   });
 }
 
-interface Pool {
-  readonly groups: readonly {
-    readonly waiting: number;
-    readonly processes: readonly { readonly sessions: number }[];
+interface GroupView {
+  readonly waiting: number;
+  readonly deployment: string;
+  readonly deploymentFailure?: { readonly error: string };
+  readonly processes: readonly {
+    readonly pid?: number;
+    readonly state: string;
+    readonly sessions: number;
+    readonly processed: number;
   }[];
+}
+
+interface Pool {
+  readonly groups: readonly GroupView[];
+}
+
+/** The only app. */
+export async function onlyGroup(apache: Apache): Promise<GroupView> {
+  const { groups } = await adminView<Pool>(apache, '/pool.json');
+  const [group] = groups;
+  assert.ok(group !== undefined && groups.length === 1, `${groups.length} groups`);
+  return group;
+}
+
+/** Pids of the only app's processes that take requests. */
+export async function servingPids(apache: Apache): Promise<number[]> {
+  const { processes } = await onlyGroup(apache);
+  return processes.filter(({ state }) => state === 'ready').map(({ pid }) => pid ?? 0);
+}
+
+/** Looks again and again how many processes serve, until it is told to stop. */
+export class ServingWatch {
+  readonly #counts: number[] = [];
+  #stopped = false;
+  readonly #looking: Promise<void>;
+
+  constructor(apache: Apache) {
+    this.#looking = this.#look(apache);
+  }
+
+  async #look(apache: Apache): Promise<void> {
+    while (!this.#stopped) {
+      this.#counts.push((await servingPids(apache)).length);
+      await new Promise((turn) => setTimeout(turn, 20));
+    }
+  }
+
+  /** @returns the smallest and the largest number that it saw */
+  async stop(): Promise<{ least: number; most: number }> {
+    this.#stopped = true;
+    await this.#looking;
+    return { least: Math.min(...this.#counts), most: Math.max(...this.#counts) };
+  }
 }
 
 /** Sessions that are checked out, of all apps. */
