@@ -8,6 +8,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Apache } from '../support/apache.js';
 import { eventually } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import { ask } from '../integration/client.js';
 
 export function coreSocket(apache: Apache): string {
@@ -36,7 +37,7 @@ const [, path] = process.argv;
 let text = '';
 process.stdin.on('data', (part) => (text += part));
 process.stdin.on('end', async () => {
-  const run = ({ parts, pauseMs = 0, waitMs = 3000 }) => new Promise((resolve) => {
+  const run = ({ parts, pauseMs = 0, waitMs }) => new Promise((resolve) => {
     const begun = Date.now();
     const got = [];
     const socket = connect(path);
@@ -86,7 +87,8 @@ export function attack(path: string, attacks: readonly Attack[], atOnce = 20): P
       if (code === 0) resolve(JSON.parse(text) as AttackResult[]);
       else reject(new Error(`the attacker ended with ${code}`));
     });
-    child.stdin.end(JSON.stringify(attacks));
+    const waitMs = patience(3000);
+    child.stdin.end(JSON.stringify(attacks.map((one) => ({ waitMs, ...one }))));
   });
 }
 

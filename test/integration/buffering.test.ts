@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { eventually } from '../support/eventually.js';
 import type { Apache } from '../support/apache.js';
+import { assertWithin, patience } from '../support/patience.js';
 import { RawClient, ask } from './client.js';
 import { type Scene, corePid, fdCount, logLine, rule } from './kit.js';
 import { openSessions, peaks } from './pool-view.js';
@@ -62,7 +63,7 @@ rule(
     await eventually(5000, 'the app is free', async () => (await openSessions(apache)) === 0);
     const begun = performance.now();
     assert.equal((await ask(apache.port, 'a.test', '/')).text, 'hello, probe');
-    assert.ok(performance.now() - begun < 2000);
+    assertWithin(begun, 2000, 'an answer');
     client.send(get('/', 'Connection: close\r\n'));
     const count = await bodyBytes(client);
     assert.ok(count > 30_000_000 && count < 30_001_000, `${count} bytes and a second answer`);
@@ -191,13 +192,13 @@ rule(
         const begun = performance.now();
         const answer = await ask(apache.port, 'a.test', '/');
         assert.equal(answer.status, 200, answer.failure);
-        assert.ok(performance.now() - begun < 10_000, 'others are answered meanwhile');
+        assertWithin(begun, 10_000, 'an answer for others');
         return (await openSessions(apache)) === 0;
       });
       for (let turn = 0; turn < 20; turn += 1) {
         const begun = performance.now();
         assert.equal((await ask(apache.port, 'a.test', '/')).text, 'hello, probe');
-        assert.ok(performance.now() - begun < 2000, `${performance.now() - begun} ms`);
+        assertWithin(begun, 2000, 'an answer');
       }
       assert.equal(await openSessions(apache), 0);
     } finally {
@@ -258,7 +259,7 @@ rule(
     const silent = await ask(apache.port, 'a.test', '/hang');
     assert.equal(silent.status, 504);
     assert.match(silent.text, /PSG4012/);
-    assert.ok(silent.doneMs > 900 && silent.doneMs < 3000, `${silent.doneMs} ms`);
+    assert.ok(silent.doneMs >= 1000 && silent.doneMs < patience(3000), `${silent.doneMs} ms`);
     await eventually(1000, 'the app was told', async () => {
       return (await ask(apache.port, 'a.test', '/aborted')).json<{ state: string }>().state === 'aborted';
     });
@@ -277,10 +278,10 @@ rule('PassengerMaxRequestQueueTime: 503 with Retry-After', {}, async (scene) => 
   await ask(apache.port, 'a.test', '/');
   apache.allowLog(/PSG5002/);
   const busy = ask(apache.port, 'a.test', '/slow?ms=3000');
-  await new Promise((turn) => setTimeout(turn, 300));
+  await eventually(3000, 'the app is busy', async () => (await openSessions(apache)) === 1);
   const answer = await ask(apache.port, 'a.test', '/');
   assert.equal(answer.status, 503);
   assert.notEqual(answer.headers['retry-after'], undefined);
-  assert.ok(answer.doneMs > 900 && answer.doneMs < 2500, `${answer.doneMs} ms`);
+  assert.ok(answer.doneMs > 900 && answer.doneMs < patience(2500), `${answer.doneMs} ms`);
   assert.equal((await busy).status, 200);
 });

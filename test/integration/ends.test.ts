@@ -4,6 +4,8 @@ import { eventually } from '../support/eventually.js';
 import { RawClient, ask, rawTalk } from './client.js';
 import { type Scene, corePid, fdCount, logLine, rule, site } from './kit.js';
 import type { Apache } from '../support/apache.js';
+import { assertWithin, patience } from '../support/patience.js';
+import { openSessions } from './pool-view.js';
 
 interface Aborted {
   state: string;
@@ -168,7 +170,13 @@ rule('a client that resets while its upload is stalled is noticed within a secon
   const state = async (): Promise<string> =>
     (await ask(apache.port, 'a.test', '/upload-state')).json<{ state: string }>().state;
   await eventually(3000, 'the app has the request', async () => (await state()) === 'receiving');
-  await new Promise((turn) => setTimeout(turn, 500));
+  let buffered = -1;
+  await eventually(10_000, 'the upload is stalled', async () => {
+    const before = buffered;
+    buffered = client.socket.writableLength;
+    await new Promise((turn) => setTimeout(turn, 200));
+    return buffered === before;
+  });
   // Not a FIN: that would queue behind the bytes for which the server has no window. And the app reads nothing, so that it
   // cannot tell; that the core has let go of the app shows in its descriptors.
   client.socket.resetAndDestroy();
@@ -212,7 +220,7 @@ rule('an app that stays silent for longer than Timeout: 504', {}, async (scene) 
   const took = performance.now() - begun;
   assert.equal(answer.status, 504, answer.failure);
   assert.match(answer.text, /PSG4\d{3}/);
-  assert.ok(took > 1500 && took < 5000, `${took} ms`);
+  assert.ok(took >= 2000 && took < patience(5000), `${took} ms`);
   await eventually(2000, 'the app’s request was aborted', async () => {
     return (await ask(apache.port, 'a.test', '/aborted')).json<Aborted>().open === 0;
   });
@@ -224,7 +232,7 @@ rule('an answer that falls silent in its body breaks off after Timeout', {}, asy
   assert.equal(answer.status, 200);
   assert.match(answer.text, /event 1/);
   assert.equal(answer.complete, false);
-  assert.ok(answer.doneMs < 6000, `${answer.doneMs} ms`);
+  assert.ok(answer.doneMs < patience(6000), `${answer.doneMs} ms`);
 });
 
 rule('events keep an answer open beyond Timeout', {}, async (scene) => {
@@ -258,13 +266,13 @@ rule(
     await ask(apache.port, 'well.test', '/');
     const stop = new AbortController();
     const held = [1, 2, 3].map(() => ask(apache.port, 'hung.test', '/hang', { signal: stop.signal }));
-    await new Promise((turn) => setTimeout(turn, 500));
+    await eventually(5000, 'three hang', async () => (await openSessions(apache)) === 3);
     const begun = performance.now();
     const refused = await ask(apache.port, 'hung.test', '/');
     assert.equal(refused.status, 503, refused.failure);
     assert.notEqual(refused.headers['retry-after'], undefined);
     assert.match(refused.text, /PSG\d{4}/);
-    assert.ok(performance.now() - begun < 1000, 'at once');
+    assertWithin(begun, 1000, 'the refusal');
     assert.equal((await ask(apache.port, 'hung.test', '/file.txt')).text, 'a file of public\n');
     assert.equal((await ask(apache.port, 'well.test', '/')).text, 'hello, probe');
     stop.abort();
@@ -286,7 +294,7 @@ rule('an app in an endless loop does not disturb another app', {}, async (scene)
   for (let turn = 0; turn < 20; turn += 1) {
     const begun = performance.now();
     assert.equal((await ask(apache.port, 'well.test', '/')).status, 200);
-    assert.ok(performance.now() - begun < 1000);
+    assertWithin(begun, 1000, 'an answer of the other app');
   }
   assert.equal((await spinning).text, 'dizzy');
 });

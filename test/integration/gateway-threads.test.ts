@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import type { Apache } from '../support/apache.js';
 import { giveTo } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
+import { openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
 import { alive, appPids, corePid, rule, supervisorPid } from './kit.js';
 
@@ -121,7 +122,7 @@ rule('kill -9 of an app under load: at most its own requests fail', { root: true
   apache.allowLog(/PSG\d{4}/);
   await eventually(10_000, 'two processes', () => appPids(apache, app).length === 2);
   const load = new Load(apache.port, 'a.test', '/slow?ms=20', 8);
-  await new Promise((turn) => setTimeout(turn, 500));
+  await load.reached(20);
   process.kill(appPids(apache, app)[0] ?? 0, 'SIGKILL');
   await eventually(10_000, 'two processes again', () => appPids(apache, app).length === 2);
   const result = await load.stop();
@@ -143,7 +144,7 @@ rule(
     const before = appPids(apache, app);
     const core = corePid(apache);
     const load = new Load(apache.port, 'a.test', '/slow?ms=10', 8);
-    await new Promise((turn) => setTimeout(turn, 500));
+    await load.reached(20);
     process.kill(core, 'SIGKILL');
     await eventually(15_000, 'another core serves', async () => {
       return !alive(core) && (await ask(apache.port, 'a.test', '/')).status === 200;
@@ -158,10 +159,10 @@ rule('stopping lets the requests of both threads end and leaves nothing', {}, as
   const { apache } = await scene.serve('probe', '', { server: TWO });
   await ask(apache.port, 'a.test', '/');
   const slow = Array.from({ length: 6 }, () => ask(apache.port, 'a.test', '/slow?ms=1500'));
-  await new Promise((turn) => setTimeout(turn, 500));
+  await eventually(5000, 'all are under way', async () => (await openSessions(apache)) === 6);
   const pids = [corePid(apache), supervisorPid(apache), ...appPids(apache)];
   await apache.stop();
-  await Promise.all(slow);
+  for (const { status } of await Promise.all(slow)) assert.equal(status, 200);
   await eventually(15_000, 'everything is gone', () => !pids.some(alive));
 });
 

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import type { Mpm } from '../../core/cli/private-apache.js';
 import type { Apache } from '../support/apache.js';
+import { patience } from '../support/patience.js';
 import { ask } from './client.js';
 import { type Message, converse, messagesOf, seenByApp, serveRaw } from './hostile.js';
 import { FIELDS, LINES } from './hostile-field-table.js';
@@ -62,7 +63,7 @@ function isReached(received: Received | undefined, expected: Reached, what: stri
 }
 
 async function runRow(apache: Apache, row: Row, unsafe: boolean): Promise<void> {
-  const talk = await converse(apache.port, row.bytes, { quietMs: 1200, pieces: row.pieces ?? [] });
+  const talk = await converse(apache.port, row.bytes, { quietMs: patience(1200), pieces: row.pieces ?? [] });
   const answers = messagesOf(talk, row.methods);
   const what = `${row.name}: ${talk.text.slice(0, 2000)}`;
   const statuses = answers.map(({ status }) => status).join(' ');

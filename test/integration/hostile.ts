@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import * as net from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Apache } from '../support/apache.js';
+import { patience } from '../support/patience.js';
 import { site, type Scene } from './kit.js';
 import { ask } from './client.js';
 
@@ -39,7 +40,7 @@ export function converse(port: number, bytes: string, options: TalkOptions = {})
     };
     const again = (): void => {
       clearTimeout(timer);
-      timer = setTimeout(() => finish('open'), options.quietMs ?? 3000);
+      timer = setTimeout(() => finish('open'), options.quietMs ?? patience(3000));
     };
     socket.on('connect', () => {
       socket.write(bytes, 'latin1');

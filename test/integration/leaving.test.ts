@@ -1,5 +1,4 @@
 /** Clients that go away: the app hears of it within a second, whatever the protocol and wherever the answer is stuck. */
-import assert from 'node:assert/strict';
 import * as http2 from 'node:http2';
 import * as tls from 'node:tls';
 import { eventually } from '../support/eventually.js';
@@ -72,9 +71,7 @@ for (const kind of ['http/1.1', 'tls', 'h2', 'h2, stream reset'] as const) {
           // Long enough for the answer to be stuck, and for a part of it to be in the buffer's file.
           if (path !== '/hang') await new Promise((turn) => setTimeout(turn, 1500));
           client.leave();
-          const left = performance.now();
-          await eventually(1500, `${path}: the app was told`, async () => (await state()) === 'aborted');
-          assert.ok(performance.now() - left < 1200, `${path}: ${performance.now() - left} ms`);
+          await eventually(1200, `${path}: the app was told`, async () => (await state()) === 'aborted');
         }
       },
     );

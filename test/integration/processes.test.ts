@@ -1,6 +1,7 @@
 /** The life of app processes: start, count, crash, failure to start, output. */
 import assert from 'node:assert/strict';
 import { eventually, neverWithin } from '../support/eventually.js';
+import { patience } from '../support/patience.js';
 import { Load, ask } from './client.js';
 import { alive, appPids, logLine, rule, site } from './kit.js';
 
@@ -96,7 +97,7 @@ rule('an app that never listens is stopped after PassengerStartTimeout', {}, asy
   const answer = await ask(apache.port, 'a.test', '/');
   const took = performance.now() - begun;
   assert.equal(answer.status, 500, answer.text);
-  assert.ok(took > 1800 && took < 6000, `${took} ms`);
+  assert.ok(took > 1800 && took < patience(6000), `${took} ms`);
   await logLine(apache, /PSG5003 .*error=PSG6004/);
   await eventually(15_000, 'the process is gone', () => appPids(apache).length === 0);
 });

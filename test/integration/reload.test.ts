@@ -4,6 +4,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Apache } from '../support/apache.js';
 import { eventually } from '../support/eventually.js';
 import { SyslogListener } from '../support/syslog-listener.js';
+import { assertWithin } from '../support/patience.js';
+import { openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
 import { alive, appPids, corePid, logLine, rule, site, supervisorPid } from './kit.js';
 
@@ -90,7 +92,7 @@ rule('a long request survives the reload', {}, async (scene) => {
   const { apache, app } = await scene.serve('probe');
   await ask(apache.port, 'a.test', '/');
   const slow = ask(apache.port, 'a.test', '/slow?ms=3000');
-  await new Promise((turn) => setTimeout(turn, 200));
+  await eventually(3000, 'it is under way', async () => (await openSessions(apache)) === 1);
   await newVersion(apache, app, '2');
   const answer = await slow;
   assert.equal(answer.status, 200, answer.failure);
@@ -136,12 +138,12 @@ rule('stopping leaves no process and no directory, also with a request that hang
   const { apache } = await scene.serve('probe');
   await ask(apache.port, 'a.test', '/');
   const hanging = ask(apache.port, 'a.test', '/hang');
-  await new Promise((turn) => setTimeout(turn, 200));
+  await eventually(3000, 'it is under way', async () => (await openSessions(apache)) === 1);
   const processes = apache.processes();
   const dir = apache.instanceDir();
   const begun = performance.now();
   await apache.stop();
-  assert.ok(performance.now() - begun < 15_000);
+  assertWithin(begun, 15_000, 'the stop');
   for (const { pid, title } of processes) assert.ok(!alive(pid), title);
   assert.ok(!existsSync(dir));
   await hanging;

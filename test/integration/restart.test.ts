@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { utimesSync, writeFileSync, unlinkSync, mkdirSync, rmSync } from 'node:fs';
 import { giveTo } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
+import { openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
 import { appPids, rule } from './kit.js';
 
@@ -79,7 +80,7 @@ rule('requests that run during a restart finish on the old process', {}, async (
   const { apache, app } = await scene.serve('probe', '', NOW);
   const old = (await ask(apache.port, 'a.test', '/pid')).text;
   const slow = ask(apache.port, 'a.test', '/slow?ms=2000');
-  await new Promise((turn) => setTimeout(turn, 200));
+  await eventually(2000, 'it is under way', async () => (await openSessions(apache)) === 1);
   deploy(app, '2');
   assert.equal((await ask(apache.port, 'a.test', '/version')).text, '2');
   assert.equal((await slow).text, `slow ${old} 1`);

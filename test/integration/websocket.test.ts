@@ -111,9 +111,7 @@ for (const mpm of MPMS) {
     await chat.say('hello');
     assert.equal((await seen(apache)).open, 1);
     chat.socket.terminate();
-    const begun = performance.now();
-    await eventually(5000, 'the app sees the end', async () => (await seen(apache)).open === 0);
-    assert.ok(performance.now() - begun < 1000);
+    await eventually(1000, 'the app sees the end', async () => (await seen(apache)).open === 0);
   });
 
   rule(
@@ -165,7 +163,7 @@ rule('event: 100 tunnels over 4 worker threads, and requests are served', NEEDS_
       'MinSpareThreads 1\nMaxSpareThreads 4\nAsyncRequestWorkerFactor 40\nPassengerMaxWorkerShare 100',
     ].join('\n'),
   });
-  apache.allowLog(/AH00484/);
+  apache.allowLog(/AH00484|AH10159/);
   const chats = await Promise.all(Array.from({ length: 100 }, () => Chat.open(apache.port)));
   const answers = await Promise.all(chats.map((chat, index) => chat.say(`I am ${index}`)));
   assert.ok(answers.every((text, index) => text === `I am ${index}`));
@@ -191,7 +189,7 @@ rule('the log says when tunnels come near the limit of connections', NEEDS_WS, a
       'MinSpareThreads 1\nMaxSpareThreads 4\nAsyncRequestWorkerFactor 3',
     ].join('\n'),
   });
-  apache.allowLog(/AH00484/);
+  apache.allowLog(/AH00484|AH10159/);
   const chats: Chat[] = [];
   while (chats.length < 15) chats.push(await Chat.open(apache.port));
   await eventually(5000, 'the notice', () => /PSG1019 .*tunnels=15 limit=16/.test(apache.log()));
