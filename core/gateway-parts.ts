@@ -1,14 +1,18 @@
 /** Puts one gateway together, for the main thread of the core (core.ts) and for each gateway thread alike. */
+import { availableParallelism, totalmem } from 'node:os';
+import process from 'node:process';
 import type { Clock } from './base/clock.js';
 import type { Log } from './base/log.js';
 import type { PacedSink } from './base/paced-log.js';
 import { SettingsCache } from './config/settings-cache.js';
 import type { ServerSettings } from './config/settings.js';
+import { bodyMemoryShare } from './gateway/body-memory.js';
 import { Gateway } from './gateway/gateway.js';
 import { Listener } from './gateway/listener.js';
 import type { SessionSource } from './gateway/session-source.js';
 import type { Admission } from './gateway/shim-connection.js';
-import { peerCredentials, peerLeft } from './native.js';
+import { discardPages, peerCredentials, peerLeft } from './native.js';
+import { gatewayThreadCount } from './threads/thread-count.js';
 import { VERSION } from './version.js';
 
 export interface GatewaySurroundings {
@@ -25,17 +29,26 @@ export function makeGateway(
   { source, admission, allowedUids, clock, log, failures }: GatewaySurroundings,
   server: ServerSettings,
 ): { gateway: Gateway; listener: Listener } {
-  const gateway = new Gateway(
-    { source, settings: new SettingsCache(), log, failures, version: VERSION },
-    server,
-  );
+  const threads = gatewayThreadCount(server.gatewayThreads, availableParallelism());
+  const bodyMemory = bodyMemoryShare(availableMemory(), threads);
+  const settings = new SettingsCache();
+  const parts = { source, settings, log, failures, version: VERSION, bodyMemory };
+  const gateway = new Gateway(parts, server);
   const listener = new Listener({
     gateway,
     admission,
     peerUid: (fd) => peerCredentials(fd).uid,
     peerLeft,
+    discard: discardPages,
     allowedUids,
     clock,
   });
   return { gateway, listener };
+}
+
+/** Bytes that the machine has, or that the container may have. */
+function availableMemory(): number {
+  const allowed = process.constrainedMemory();
+  // Without a limit it is 0, or a number beyond all machines.
+  return allowed === 0 ? totalmem() : Math.min(allowed, totalmem());
 }

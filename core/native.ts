@@ -132,6 +132,7 @@ interface Addon {
   sendRecord(fd: number, bytes: Buffer, fds: readonly number[]): boolean;
   peerCredentials(fd: number): PeerCredentials;
   peerLeft(fd: number): boolean;
+  discardPages(bytes: Buffer): void;
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
   lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
   groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
@@ -282,6 +283,11 @@ export function sendRecord(fd: number, bytes: Buffer, fds: readonly number[] = [
 /** Whether the other end of a connected socket has closed, or will send no more; looks past unread bytes (poll). */
 export function peerLeft(fd: number): boolean {
   return addon().peerLeft(fd);
+}
+
+/** Gives the whole pages of `bytes` back to the system. They read as zeros until they are written again. */
+export function discardPages(bytes: Buffer): void {
+  addon().discardPages(bytes);
 }
 
 export function peerCredentials(fd: number): PeerCredentials {

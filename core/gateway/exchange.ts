@@ -58,7 +58,7 @@ export class Exchange implements Waiter, UpstreamUser {
   ) {
     this.#startedAt = gateway.now;
     this.#lastActivity = gateway.now;
-    this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway.dataBufferDir);
+    this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway);
     this.#response = new ResponseLeg(link, this);
   }
 

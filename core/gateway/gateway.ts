@@ -2,10 +2,11 @@
  * What all exchanges of a core share: where sessions come from, connections to apps, settings, log, a coarse clock
  * and counters. Made once by the composition root; reload() takes new server settings over.
  */
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import type { Log } from '../base/log.js';
 import { PacedLog, type PacedSink } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
+import { BodyMemory, bodyMemoryShare } from './body-memory.js';
 import type { SessionSource, StickyRoutes } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
 
@@ -24,6 +25,8 @@ export interface GatewayParts {
   readonly failures?: PacedSink | undefined;
   readonly version: string;
   readonly sticky?: StickyRoutes | undefined;
+  /** Bytes for all request bodies together; by default for the only gateway on this machine. */
+  readonly bodyMemory?: number;
 }
 
 export type CounterName = Exclude<keyof GatewayCounters, 'add'>;
@@ -54,6 +57,7 @@ export class Gateway {
   /** For what may happen to many requests of an app at once. */
   readonly failures: PacedLog;
   readonly sticky: StickyRoutes | undefined;
+  readonly bodyMemory: BodyMemory;
   /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
   now = 0;
   /** Value of X-Powered-By. */
@@ -69,6 +73,7 @@ export class Gateway {
     this.log = parts.log;
     this.failures = new PacedLog(parts.failures ?? parts.log, { now: () => this.now });
     this.sticky = parts.sticky;
+    this.bodyMemory = new BodyMemory(parts.bodyMemory ?? bodyMemoryShare(totalmem(), 1));
     this.#version = parts.version;
     this.reload(settings);
   }

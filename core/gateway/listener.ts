@@ -9,9 +9,12 @@ import type { Clock, ClockTimer } from '../base/clock.js';
 import { PacedLog } from '../base/paced-log.js';
 import { descriptorOf, takeOver } from './accepted-socket.js';
 import type { Gateway } from './gateway.js';
+import { coolRooms } from './rooms.js';
 import { ShimConnection, type Admission, type ConnectionOwner } from './shim-connection.js';
 
 export const SWEEP_MS = 250;
+/** Sweeps between two looks at memory that nobody uses. */
+const COOL_SWEEPS = 8;
 
 export interface ListenerOptions {
   readonly gateway: Gateway;
@@ -22,6 +25,8 @@ export interface ListenerOptions {
   readonly peerLeft: (fd: number) => boolean;
   /** Who may connect: Apache's user, and root. */
   readonly allowedUids: ReadonlySet<number>;
+  /** Gives the memory of whole pages back to the system. */
+  readonly discard: (bytes: Buffer) => void;
   readonly clock: Clock;
   readonly maxConnections?: number;
   /** Descriptors that the process may have; by default what the system says. */
@@ -54,6 +59,7 @@ export class Listener implements ConnectionOwner {
   readonly #stopped = deferred<void>();
   readonly #shortages: PacedLog;
   readonly #highestDescriptor: number;
+  #sweeps = 0;
 
   constructor(private readonly options: ListenerOptions) {
     this.admission = options.admission;
@@ -117,6 +123,8 @@ export class Listener implements ConnectionOwner {
     gateway.upstreams.sweep(now);
     gateway.failures.sweep();
     this.#shortages.sweep();
+    this.#sweeps += 1;
+    if (this.#sweeps % COOL_SWEEPS === 0) coolRooms(this.options.discard);
   }
 
   connectionClosed(connection: ShimConnection): void {

@@ -4,9 +4,11 @@
  */
 import type { RequestFrame } from '../wire/request-frame.js';
 import { REQUEST_FLAG, WireError } from '../wire/frames.js';
-import { BodyBuffer, MEMORY_LIMIT, type BodyBufferOwner } from './body-buffer.js';
+import { BodyBuffer, recyclePieces, type BodyBufferOwner, type Piece } from './body-buffer.js';
+import type { BodyMemory } from './body-memory.js';
+import { recycleRoom, takeRoom, type Room } from './rooms.js';
 import type { ShimLink } from './shim-link.js';
-import type { UpstreamConnection } from './upstream.js';
+import { WORTH_GIVING, type UpstreamConnection } from './upstream.js';
 
 export interface RequestLegOwner {
   requestReady(): void;
@@ -18,6 +20,16 @@ const CR = 0x0d;
 const LF = 0x0a;
 const LAST_CHUNK = '0\r\n\r\n';
 const NOTHING: readonly Buffer[] = [];
+/** Bytes of a stream that may wait for an app. */
+const EARLY_BYTES = 131_072;
+/** Up to here one copy is cheaper than several buffers in a write. */
+const ONE_WRITE = 32_768;
+
+/** Where buffered bodies wait. */
+export interface BodyPlace {
+  readonly dataBufferDir: string;
+  readonly bodyMemory: BodyMemory;
+}
 
 export class RequestLeg implements BodyBufferOwner {
   /** Header block and empty line, ours: the frame's view is gone after the call that made this. */
@@ -43,7 +55,7 @@ export class RequestLeg implements BodyBufferOwner {
     private readonly link: ShimLink,
     frame: RequestFrame,
     bufferUpload: boolean,
-    bufferDirectory: string,
+    place: BodyPlace,
   ) {
     const { flags } = frame;
     const { headerBlock } = frame;
@@ -62,7 +74,7 @@ export class RequestLeg implements BodyBufferOwner {
     if (this.#chunked) this.#framing = 'Transfer-Encoding: chunked\r\n';
     else if (known) this.#framing = `Content-Length: ${frame.contentLength}\r\n`;
     if (noBody || this.#streamed) return;
-    this.#buffer = new BodyBuffer(bufferDirectory, this);
+    this.#buffer = new BodyBuffer(place.dataBufferDir, place.bodyMemory, this);
     this.ready = false;
   }
 
@@ -82,15 +94,15 @@ export class RequestLeg implements BodyBufferOwner {
     if (this.#expected >= 0 && this.#received > this.#expected)
       throw new WireError('body longer than announced');
     if (this.#buffer !== undefined) {
-      this.#buffer.append(Buffer.from(bytes));
+      this.#buffer.append(bytes);
       if (this.#buffer.full) this.link.pause();
     } else if (to !== undefined && this.#streamStarted) {
-      to.write(this.#chunked ? chunk(bytes) : Buffer.from(bytes));
+      this.#pass(bytes, to);
       if (to.backlogged) this.link.pause();
     } else {
       this.#early.push(Buffer.from(bytes));
       this.#earlyBytes += bytes.length;
-      if (this.#earlyBytes > MEMORY_LIMIT) this.link.pause();
+      if (this.#earlyBytes > EARLY_BYTES) this.link.pause();
     }
   }
 
@@ -109,17 +121,39 @@ export class RequestLeg implements BodyBufferOwner {
     this.sent = false;
     if (this.#buffer !== undefined || this.#streamed) to.expectBody();
     const memory = this.#buffer === undefined ? NOTHING : this.#buffer.memory;
-    to.write(this.#headWith(memory ?? NOTHING));
+    this.#writeHead(to, memory ?? NOTHING);
     if (this.#streamed) {
       // A stream can be sent once only, so it starts when somebody has taken the connection.
       if (to.connected) this.#startStream(to);
     } else if (memory === undefined) this.#pump(to, 0);
-    else this.sent = true;
+    else {
+      this.#reader = to;
+      this.sent = true;
+    }
+  }
+
+  /** The connection that may still read from the buffer's memory; one before it was broken off. */
+  #reader: UpstreamConnection | undefined;
+
+  #release(room: Room): void {
+    if (this.#reader === undefined) recycleRoom(room);
+    else this.#reader.hold(room);
+  }
+
+  /** Streams bytes on that are gone after the call. */
+  #pass(bytes: Buffer, to: UpstreamConnection): void {
+    if (bytes.length < WORTH_GIVING) {
+      to.write(this.#chunked ? chunk(bytes, undefined) : Buffer.from(bytes));
+      return;
+    }
+    const room = takeRoom();
+    to.write(this.#chunked ? chunk(bytes, room) : room.bytes.subarray(0, bytes.copy(room.bytes)));
+    to.hold(room);
   }
 
   #startStream(to: UpstreamConnection): void {
     this.#streamStarted = true;
-    for (const bytes of this.#early) to.write(this.#chunked ? chunk(bytes) : bytes);
+    for (const bytes of this.#early) this.#pass(bytes, to);
     this.#early = [];
     this.#earlyBytes = 0;
     if (this.#ended) this.#endStream(to);
@@ -151,25 +185,32 @@ export class RequestLeg implements BodyBufferOwner {
   }
 
   dispose(): void {
-    this.#buffer?.dispose();
+    this.#buffer?.dispose((room) => this.#release(room));
+    this.#reader = undefined;
     this.#pumping = undefined;
     this.#early = [];
     this.#ended = true;
   }
 
-  /** One buffer of header block, framing, empty line and the body's `parts`. */
-  #headWith(parts: readonly Buffer[]): Buffer {
-    if (this.#framing === '' && parts.length === 0) return this.#head;
+  /** Header block, framing, empty line and the body's `parts` in one write, and as one buffer where they are small. */
+  #writeHead(to: UpstreamConnection, parts: readonly Buffer[]): void {
+    if (this.#framing === '' && parts.length === 0) {
+      to.write(this.#head);
+      return;
+    }
     const block = this.headerBlock;
     const framing = this.#framing + CRLF;
-    let length = block.length + framing.length;
-    for (const part of parts) length += part.length;
-    const bytes = Buffer.allocUnsafe(length);
+    const head = block.length + framing.length;
+    const length = parts.reduce((sum, part) => sum + part.length, head);
+    const whole = length <= ONE_WRITE;
+    const bytes = Buffer.allocUnsafe(whole ? length : head);
     block.copy(bytes, 0);
     let at = block.length;
     at += bytes.write(framing, at, 'latin1');
-    for (const part of parts) at += part.copy(bytes, at);
-    return bytes;
+    if (whole) {
+      for (const part of parts) at += part.copy(bytes, at);
+      to.write(bytes);
+    } else to.writeParts([bytes, ...parts]);
   }
 
   #endStream(to: UpstreamConnection): void {
@@ -186,26 +227,42 @@ export class RequestLeg implements BodyBufferOwner {
   #pump(to: UpstreamConnection, position: number): void {
     this.#pumping = to;
     this.#parkedAt = -1;
-    this.#buffer?.read(position, (error, bytes) => {
-      // The exchange may have ended or gone to another connection meanwhile.
-      if (this.#pumping !== to) return;
-      if (error !== null) return this.owner.bodyFailed(error);
-      if (bytes.length === 0) {
-        this.sent = true;
-        return;
-      }
-      // The app takes no more; what it had to say is still to be read.
-      if (to.refused) return;
-      to.write(bytes);
-      if (to.backlogged) this.#parkedAt = position + bytes.length;
-      else this.#pump(to, position + bytes.length);
-    });
+    this.#buffer?.read(position, (error, pieces) => this.#pumped(to, position, error, pieces));
+  }
+
+  #pumped(
+    to: UpstreamConnection,
+    position: number,
+    error: NodeJS.ErrnoException | null,
+    pieces: readonly Piece[],
+  ): void {
+    // The exchange may have ended or gone to another connection meanwhile; or the app takes no more, and what it had
+    // to say is still to be read.
+    const wanted = this.#pumping === to && !to.refused;
+    if (!wanted || error !== null) recyclePieces(pieces);
+    if (this.#pumping !== to) return;
+    if (error !== null) return this.owner.bodyFailed(error);
+    if (pieces.length === 0) {
+      this.sent = true;
+      return;
+    }
+    if (!wanted) return;
+    to.writeParts(pieces.map(({ bytes }) => bytes));
+    let next = position;
+    for (const { bytes, room } of pieces) {
+      next += bytes.length;
+      if (room !== undefined) to.hold(room);
+    }
+    if (to.loaded) this.#parkedAt = next;
+    else this.#pump(to, next);
   }
 }
 
-function chunk(bytes: Buffer): Buffer {
+/** @param room where the chunk is put together, if anywhere; all of a BODY frame and its framing fit */
+function chunk(bytes: Buffer, room: Room | undefined): Buffer {
   const head = bytes.length.toString(16) + CRLF;
-  const all = Buffer.allocUnsafe(head.length + bytes.length + 2);
+  const length = head.length + bytes.length + CRLF.length;
+  const all = room === undefined ? Buffer.allocUnsafe(length) : room.bytes.subarray(0, length);
   all.write(head, 0, 'latin1');
   bytes.copy(all, head.length);
   all.write(CRLF, head.length + bytes.length, 'latin1');

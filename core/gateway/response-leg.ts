@@ -224,10 +224,8 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   #keep(buffer: ResponseBuffer, upstream: UpstreamConnection, room: Buffer, end: number): void {
     const { complete, bodyStart, bodyEnd } = upstream.parser;
     if (bodyEnd > bodyStart) {
-      const data = room.subarray(bodyStart, bodyEnd);
-      const given = upstream.mayGive(data.length);
-      if (given) upstream.give();
-      buffer.append(given ? data : Buffer.from(data));
+      upstream.mayGive(bodyEnd - bodyStart);
+      buffer.append(Buffer.from(room.subarray(bodyStart, bodyEnd)));
     }
     if (complete) {
       this.#received = true;

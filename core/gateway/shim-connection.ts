@@ -21,7 +21,7 @@ import { decodeHello, decodeRequest, settingsHashHalves, type RequestFrame } fro
 import { descriptorOf } from './accepted-socket.js';
 import { Exchange } from './exchange.js';
 import type { Gateway } from './gateway.js';
-import { recycleRoom, type Room } from './rooms.js';
+import { HeldRooms, recycleRoom, type Room } from './rooms.js';
 import type { CheckoutOptions } from './session-source.js';
 import type { ShimLink } from './shim-link.js';
 
@@ -62,8 +62,7 @@ export class ShimConnection implements FrameSink, ShimLink {
   #ending = false;
   #paused = false;
   #exchange: Exchange | undefined;
-  /** Rooms whose bytes the socket has not taken yet. A socket that is destroyed may still read them: they are dropped. */
-  readonly #held: Room[] = [];
+  readonly #held = new HeldRooms();
   readonly #decoder = new FrameDecoder('shim', this);
   readonly #settings: KnownSettings[] = [];
   /** The block of the request before; nearly always that of the next. */
@@ -82,12 +81,15 @@ export class ShimConnection implements FrameSink, ShimLink {
   attach(socket: Socket): void {
     this.#socket = socket;
     socket.on('drain', () => {
-      this.#recycleHeld(socket);
+      this.#held.settle(socket.writableLength);
       this.#exchange?.shimDrained();
     });
     socket.on('error', () => undefined);
     socket.on('end', () => this.close());
-    socket.on('close', () => this.close());
+    socket.on('close', () => {
+      this.close();
+      this.#held.settle(0);
+    });
   }
 
   get idle(): boolean {
@@ -141,14 +143,8 @@ export class ShimConnection implements FrameSink, ShimLink {
       return;
     }
     socket.write(bytes);
-    if (room !== undefined) this.#held.push(room);
-    if (this.#held.length > 0) this.#recycleHeld(socket);
-  }
-
-  /** Nothing unwritten: the socket does not look into any of the rooms any more. */
-  #recycleHeld(socket: Socket): void {
-    if (socket.writableLength > 0) return;
-    for (let room = this.#held.pop(); room !== undefined; room = this.#held.pop()) recycleRoom(room);
+    if (room !== undefined) this.#held.hold(room);
+    if (this.#held.any) this.#held.settle(socket.writableLength);
   }
 
   get backlogged(): boolean {

@@ -4,7 +4,7 @@
  */
 import { Socket, type OnReadOpts } from 'node:net';
 import { ResponseParser } from './response-parser.js';
-import { HEADROOM, makeRoom, recycleRoom, takeRoom, type Room } from './rooms.js';
+import { HEADROOM, HeldRooms, makeRoom, recycleRoom, takeRoom, type Room } from './rooms.js';
 import type { AppTarget } from './session-source.js';
 
 /** Whoever has the connection at the moment. Nothing is called any more after `release` or `destroy`. */
@@ -89,6 +89,9 @@ export class UpstreamConnection {
   #given = false;
   #bodyBytes = 0;
   #paused = false;
+  #closed = false;
+  /** Rooms with parts of a request's body. */
+  readonly #held = new HeldRooms();
 
   constructor(
     address: AppTarget,
@@ -112,7 +115,10 @@ export class UpstreamConnection {
       this.user?.upstreamConnected();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
-    socket.on('drain', () => this.user?.upstreamDrained());
+    socket.on('drain', () => {
+      this.#held.settle(socket.writableLength);
+      this.user?.upstreamDrained();
+    });
     socket.on('end', () => {
       if (this.error === '') this.error = socket.refused;
       if (this.user === undefined) this.destroy();
@@ -122,6 +128,10 @@ export class UpstreamConnection {
       const user = this.user;
       this.target.open -= 1;
       this.destroy();
+      this.#closed = true;
+      this.#held.settle(0);
+      if (this.#room !== sharedRoom && !this.#given) recycleRoom(this.#room);
+      this.#room = sharedRoom;
       user?.upstreamClosed();
     });
   }
@@ -140,9 +150,27 @@ export class UpstreamConnection {
     return this.#socket.writableLength > BACKLOG;
   }
 
+  /** Something is unwritten, and `upstreamDrained` will follow. */
+  get loaded(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
   write(bytes: Buffer | string, encoding: BufferEncoding = 'latin1'): void {
     if (typeof bytes === 'string') this.#socket.write(bytes, encoding);
     else this.#socket.write(bytes);
+  }
+
+  /** Several buffers as one write. */
+  writeParts(parts: readonly Buffer[]): void {
+    this.#socket.cork();
+    for (const part of parts) this.#socket.write(part);
+    this.#socket.uncork();
+  }
+
+  /** The room, with bytes that were written, goes back when the socket has taken all of them. */
+  hold(room: Room): void {
+    this.#held.hold(room);
+    this.#held.settle(this.#closed ? 0 : this.#socket.writableLength);
   }
 
   /** Ends our direction (tunnels). */

@@ -211,14 +211,29 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   sessionsFell(process: AppProcess): void {
     const idle = process.sessions === 0;
     if (process.state === 'ready') {
-      if (this.queue.size === 0 && !(idle && process.book.idleWanted)) return;
+      const { reached, idleWanted } = process.book;
+      if (!reached && this.queue.size === 0 && !(idle && idleWanted)) return;
       this.turn.run(() => {
+        if (reached) this.#spent(process);
         this.#admission.dispatch();
         if (process.sessions === 0) this.host.processIdle(this, process);
       });
     } else if (process.state === 'draining' && idle) {
       this.turn.run(() => process.stop('requests finished'));
     }
+  }
+
+  /**
+   * It has finished as many requests as it may: it is replaced ahead of time, so that nobody waits. Should it have
+   * finished twice as many before its substitute is ready, it goes without one, if others can be started.
+   */
+  #spent(process: AppProcess): void {
+    const { maxRequests } = this.#limits;
+    const twice = process.processed >= 2 * maxRequests;
+    process.book.tellAt = maxRequests === 0 ? 0 : process.book.tellAt + maxRequests;
+    if (maxRequests === 0) return;
+    this.replace(process, 'PassengerMaxRequests');
+    if (twice && !this.paused && !this.#deployment.unproven) process.drain('twice PassengerMaxRequests');
   }
 
   open(now: number): Session | undefined {

@@ -144,6 +144,7 @@ export class AppProcess implements ProcessView {
     const { limits, clock } = this.host;
     this.#handle = handle;
     this.book.begin(limits.forcedConcurrency ?? Math.max(0, handle.concurrency));
+    this.book.tellAt = limits.maxRequests;
     this.#readyAt = this.book.lastUsed = clock.now();
     this.#machine.transition('ready', reason);
   }

@@ -29,10 +29,11 @@ const PROCESS_WORD = {
   turn: 2,
   processed: 3,
   processedHigh: 4,
-  idleWanted: 5,
+  tellAt: 5,
+  idleWanted: 6,
 } as const;
-const PROCESS_TIMES_AT = 24;
-const PROCESS_BYTES = 32;
+const PROCESS_TIMES_AT = 32;
+const PROCESS_BYTES = 40;
 
 /** What all processes of a group have in common. Written by the pool, but for turns and the last request. */
 export class GroupBook {
@@ -134,6 +135,19 @@ export class ProcessBook {
     this.#times[0] = now;
   }
 
+  /** As soon as so many sessions have been closed, the pool is told of each; 0 = never. Up to 2³². */
+  get tellAt(): number {
+    return Atomics.load(this.#words, PROCESS_WORD.tellAt) >>> 0;
+  }
+  set tellAt(count: number) {
+    Atomics.store(this.#words, PROCESS_WORD.tellAt, count);
+  }
+  /** Whether so many have been closed. */
+  get reached(): boolean {
+    const { tellAt } = this;
+    return tellAt > 0 && this.processed >= tellAt;
+  }
+
   /** @returns whether a session was free */
   take(now: number): boolean {
     const limit = this.concurrency;
@@ -149,7 +163,8 @@ export class ProcessBook {
 
   /**
    * Gives a session back.
-   * @returns whether the pool has to be told: it waits for a slot, for an idle process, or for the end of this one
+   * @returns whether the pool has to be told: it waits for a slot, for an idle process, for the end of this one, or for
+   * so many sessions
    */
   giveBack(now: number): boolean {
     // First what belongs to the session: whoever sees the count of zero sees the rest, too.
@@ -161,7 +176,7 @@ export class ProcessBook {
     assert((before & COUNT) > 0, 'a session is closed once');
     const idle = (before & COUNT) === 1;
     if ((before & CLOSED) !== 0) return idle;
-    return this.group.waiting > 0 || (idle && this.idleWanted);
+    return this.group.waiting > 0 || (idle && this.idleWanted) || this.reached;
   }
 
   /** No more sessions, whoever asks. The count cannot grow any more when this has returned. */

@@ -48,6 +48,9 @@ function assertGroup(group: AppGroup, pool: Pool, current: boolean): void {
     assert(process.state !== 'exited', 'a process that has exited is no member');
     assert(process.sessions >= 0, 'sessions are counted');
     if (process.concurrency > 0) assert(process.sessions <= process.concurrency, 'concurrency is kept');
+    if (process.state === 'ready' && current) {
+      assert(!process.book.reached, 'who has reached PassengerMaxRequests is replaced');
+    }
     if (process.state === 'ready') continue;
     assert(process.closed || process.state === 'starting', 'only ready processes take sessions');
     if (process.state === 'draining' && current) {

@@ -13,6 +13,8 @@ export interface GroupLimits {
   readonly queueSize: number;
   /** Sessions for each process whatever it says itself; undefined = as it says, 0 = unlimited. */
   readonly forcedConcurrency: number | undefined;
+  /** Requests after which a process is replaced; 0 = never. */
+  readonly maxRequests: number;
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
@@ -44,6 +46,7 @@ export function groupLimits(config: AppConfig, server: ServerSettings): GroupLim
     maxInstances: app.maxInstances > 0 ? app.maxInstances : server.maxInstancesPerApp,
     queueSize: app.maxRequestQueueSize,
     forcedConcurrency: forced < 0 ? undefined : forced,
+    maxRequests: app.maxRequests,
     startTimeoutMs: milliseconds(app.startTimeout),
     drainTimeoutMs: milliseconds(app.drainTimeout),
     shutdownTimeoutMs: milliseconds(app.shutdownTimeout),

@@ -24,8 +24,11 @@ import { signalName } from './processes.js';
 
 const { SIGABRT, SIGKILL, SIGTERM } = constants.signals;
 
-/** Options of Node for the core. */
-const CORE_FLAGS: readonly string[] = [];
+/**
+ * Options of Node for the core. Nearly all objects of a request are garbage at its end: with V8's own choice (16 MB) they
+ * spread over memory that is never given back, and over more than the processor's cache.
+ */
+const CORE_FLAGS: readonly string[] = ['--max-semi-space-size=2'];
 
 export const LIMITS = {
   tickMs: 1000,

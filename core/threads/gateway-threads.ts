@@ -33,8 +33,11 @@ export interface GatewayThreadsOptions {
   readonly onCrash: (error: unknown) => void;
 }
 
-/** With no more than this a thread may move its objects; what it holds beyond is bodies, outside of its heap. */
-const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 16 };
+/**
+ * With no more than this a thread may move its objects; what it holds beyond is bodies, outside of its heap. The young
+ * generation is three times what core-process.ts sets for the main thread.
+ */
+const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 6 };
 /** Questions after the last beat until a thread counts as frozen. */
 const MISSED_BEATS = 3;
 

@@ -3,7 +3,8 @@
  * allocates, and knows nothing of what a payload means or which frame may follow which.
  *
  * A frame that lies wholly in one chunk is handed out as a view into that chunk, valid only during the call: a
- * receiver that keeps bytes copies them. A frame in pieces is collected in a buffer of its own, of checked length.
+ * receiver that keeps bytes copies them. A frame in pieces is collected in a buffer of its own, of checked length;
+ * but a piece of a BODY is handed out like a BODY of its own, so that its bytes are not moved once more.
  */
 import { FRAME_HEADER, WireError, frameRule, type Sender } from './frames.js';
 
@@ -16,6 +17,8 @@ export class FrameDecoder {
   #headerBytes = 0;
   #payload: Buffer | undefined;
   #payloadBytes = 0;
+  /** Bytes that are still to come of a frame that is handed out in pieces. */
+  #streamLeft = 0;
   #stopped = false;
 
   /** @param sender whose frames are to be decoded */
@@ -64,9 +67,12 @@ export class FrameDecoder {
       this.#headerBytes += take;
       at += take;
       if (this.#headerBytes < FRAME_HEADER) return at;
-      this.#payload = Buffer.allocUnsafe(this.#check(header, 0));
+      const length = this.#check(header, 0);
+      if (frameRule(byte(header, 0))?.stream === true) this.#streamLeft = length;
+      else this.#payload = Buffer.allocUnsafe(length);
       this.#payloadBytes = 0;
     }
+    if (this.#streamLeft > 0) return this.#handOn(chunk, at, end);
     const payload = this.#payload;
     if (payload === undefined) return end;
     const take = Math.min(payload.length - this.#payloadBytes, end - at);
@@ -79,6 +85,15 @@ export class FrameDecoder {
       this.sink.onFrame(byte(header, 0), byte(header, 1), payload);
     }
     return at;
+  }
+
+  #handOn(chunk: Buffer, start: number, end: number): number {
+    const next = Math.min(end, start + this.#streamLeft);
+    if (next === start) return next;
+    this.#streamLeft -= next - start;
+    if (this.#streamLeft === 0) this.#headerBytes = 0;
+    this.sink.onFrame(byte(this.#header, 0), byte(this.#header, 1), chunk.subarray(start, next));
+    return next;
   }
 
   /** Returns the length of the payload of the header at `at`. */

@@ -56,10 +56,12 @@ interface FrameRule {
   readonly flags: number;
   readonly min: number;
   readonly max: number;
+  /** Its payload is a part of a stream: where the frame is cut says nothing. */
+  readonly stream: boolean;
 }
 
 function rule(name: string, sender: Sender, flags: number, min: number, max: number): FrameRule {
-  return { name, sender, flags, min, max };
+  return { name, sender, flags, min, max, stream: name === 'BODY' };
 }
 
 const RULES = new Array<FrameRule | undefined>(256).fill(undefined);

@@ -1,6 +1,7 @@
-// JavaScript's view of sockets.h and of descriptors.
+// JavaScript's view of sockets.h, of descriptors, and of the memory that is read into.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,6 +96,15 @@ Napi::Value peer_left(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), left);
 }
 
+// Whole pages only; they read as zeros afterwards. What cannot be given back stays: nothing depends on it.
+void discard_pages(const Napi::CallbackInfo& info) {
+  const auto bytes = info[0].As<Napi::Buffer<char>>();
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(bytes.Data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(bytes.Data()) + bytes.Length()) / page * page;
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 }  // namespace
 
 void bind_sockets(Napi::Env env, Napi::Object exports) {
@@ -108,6 +118,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("sendRecord", Napi::Function::New(env, send_one));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
   exports.Set("peerLeft", Napi::Function::New(env, peer_left));
+  exports.Set("discardPages", Napi::Function::New(env, discard_pages));
 }
 
 }  // namespace passenger

@@ -41,6 +41,7 @@ const listener = new Listener({
   admission: { secret: Buffer.alloc(32, 7), tableHash: '0011223344556677' },
   peerUid: () => 0,
   peerLeft: () => false,
+  discard: () => undefined,
   allowedUids: new Set([0]),
   clock: systemClock,
 });

@@ -71,10 +71,12 @@ export const APP_POOL_DIRECTIVES = [
     min: 0,
     max: MAX_INT,
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     cli: '--max-requests',
     summary: 'Requests after which a process is replaced, 0 = never',
-    details: 'A remedy for apps that leak memory.',
+    details:
+      'A remedy for apps that leak memory. The process goes on serving until the one that takes its place is ready, but ' +
+      'takes at most as many again. Counted when requests end.',
     example: 'PassengerMaxRequests 10000',
   },
   {

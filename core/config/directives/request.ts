@@ -38,7 +38,8 @@ export const REQUEST_DIRECTIVES = [
     effect: 'next-request',
     status: 'supported',
     summary: 'Take the whole request body before the app is bothered with it',
-    details: 'Slow clients then do not occupy the app. Off streams uploads, for progress displays.',
+    details:
+      'Slow clients then do not occupy the app. Up to 2 MB wait in memory as long as all bodies together take less than 32 MB there (or a 64th of the memory of the machine), the rest in a file in PassengerDataBufferDir. Off streams uploads, for progress displays.',
     example: 'PassengerBufferUpload off',
   },
   {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { PassengerError } from '../../../core/base/errors.js';
+import { roomsInUse } from '../../../core/gateway/rooms.js';
 import { eventually } from '../../support/eventually.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { Fixture } from './gateway-fixture.js';
@@ -177,9 +178,48 @@ test('without a buffer a client that reads slowly holds the app back, and memory
   assert.strictEqual(fixture.gateway.upstreams.idleCount, 1);
 });
 
+/** From now on large bodies need the file. */
+function takeAllMemory({ gateway }: Fixture): void {
+  gateway.bodyMemory.take(gateway.bodyMemory.left);
+}
+
+test('a body of a megabyte needs no disk, also for an app that reads slowly or refuses it, and its memory comes back', async (t) => {
+  const fixture = await Fixture.start(t);
+  fixture.gateway.dataBufferDir = '/dev/null';
+  const { left } = fixture.gateway.bodyMemory;
+  const rooms = roomsInUse();
+  const body = Buffer.alloc(1_000_000, 'b');
+  let taken = 0;
+  let refuse = false;
+  await fixture.app((socket) => {
+    let head = '';
+    socket.on('data', (chunk) => {
+      if (head === '') {
+        head = chunk.toString('latin1', 0, chunk.indexOf('\r\n\r\n') + 4);
+        taken = -head.length;
+      }
+      taken += chunk.length;
+      if (refuse) socket.end('HTTP/1.1 413 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+      else if (taken === body.length) socket.write(OK);
+      socket.pause();
+      setTimeout(() => socket.resume(), 1);
+    });
+  });
+  const client = fixture.client();
+  for (const status of [200, 413]) {
+    refuse = status === 413;
+    const answer = await client.finished(client.send({ method: 'POST', body }));
+    assert.strictEqual(answer.head?.status, status);
+    assert.strictEqual(fixture.gateway.bodyMemory.left, left);
+    await eventually(2000, 'memory is back', () => roomsInUse() === rooms);
+  }
+  assert.strictEqual(fixture.gateway.counters.errors, 0);
+});
+
 test('a buffer directory that cannot be used gives 500 and a number', async (t) => {
   const fixture = await Fixture.start(t);
   fixture.gateway.dataBufferDir = '/dev/null';
+  takeAllMemory(fixture);
   const client = fixture.client();
   const answer = client.send({ method: 'POST', body: Buffer.alloc(300_000) });
   await client.finished(answer);
@@ -341,6 +381,7 @@ test('a full disk is 507, and the connection goes on', async (t) => {
   const fixture = await Fixture.start(t);
   await fixture.answering(OK);
   fixture.gateway.dataBufferDir = dir;
+  takeAllMemory(fixture);
   const client = fixture.client();
   const answer = client.send({ method: 'POST', body: Buffer.alloc(1_000_000) });
   await client.finished(answer);

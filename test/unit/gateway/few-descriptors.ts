@@ -51,6 +51,7 @@ async function main(dir: string): Promise<void> {
     admission,
     peerUid: () => 0,
     peerLeft: () => false,
+    discard: () => undefined,
     allowedUids: new Set([0]),
     clock: systemClock,
   });

@@ -126,6 +126,7 @@ export class Fixture {
       admission: { secret: SECRET, tableHash: TABLE_HASH },
       peerUid: () => this.peerUid,
       peerLeft,
+      discard: () => undefined,
       allowedUids: new Set([0]),
       clock,
     });

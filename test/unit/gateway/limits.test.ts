@@ -118,6 +118,7 @@ test('without descriptors new connections are closed, told once a minute, and ta
     admission: { secret: SECRET, tableHash: TABLE_HASH },
     peerUid: () => 0,
     peerLeft: () => false,
+    discard: () => undefined,
     allowedUids: new Set([0]),
     clock,
     // Of these 64 are kept for others; a fresh connection gets a number above what is left.

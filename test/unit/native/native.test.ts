@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import {
+  discardPages,
   closeFd,
   findGroup,
   findGroupList,
@@ -191,4 +192,14 @@ test('a listening socket has its mode from the start and knows its peers', () =>
   assert.deepEqual(peerCredentials(left), { pid: process.pid, uid: options.uid, gid: options.gid });
   [left, right, ...pipe()].forEach(closeFd);
   fs.rmSync(directory, { recursive: true });
+});
+
+test('pages that are given back read as zeros, and what shares a page with others stays', () => {
+  const all = Buffer.allocUnsafeSlow(1_048_576).fill('x');
+  discardPages(all.subarray(1, 600_001));
+  assert.equal(all[0], 0x78);
+  assert.equal(all[300_000], 0);
+  assert.ok(all.subarray(600_001).every((byte) => byte === 0x78));
+  discardPages(Buffer.alloc(0));
+  discardPages(Buffer.allocUnsafeSlow(10));
 });

@@ -131,3 +131,15 @@ test('threads that hammer the same books keep the limit, lose no session and tak
   const news = hammered.reduce((sum, thread) => sum + thread.news, 0);
   assert.ok(news <= books.length, 'the end of a process is told once');
 });
+
+test('a session whose end makes the count complete is news, and each one after it', () => {
+  const book = process(0);
+  book.tellAt = 2;
+  const close = (): boolean => {
+    book.take(1);
+    return book.giveBack(2);
+  };
+  assert.deepEqual([close(), close(), close()], [false, true, true]);
+  book.tellAt = 0;
+  assert.equal(close(), false);
+});

@@ -46,6 +46,7 @@ class Life {
         redeployOnReload: text('on', 'off'),
         drainTimeout: text('5', '60'),
         rollingRestarts: text('on', 'off'),
+        maxRequests: text('0', '1', '5', '20'),
         resistDeploymentErrors: text('on', 'off', 'off'),
       }),
     );

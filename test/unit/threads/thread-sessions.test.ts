@@ -47,6 +47,20 @@ test('the limit of a process holds over all threads; who finds it full waits and
   assert.ok(second.session !== undefined);
 });
 
+test('the requests of all threads count for PassengerMaxRequests, and only the one that completes it costs a message', async () => {
+  const house = new ThreadedHouse({ maxRequests: '5' });
+  await house.warm();
+  const before = house.bench.group(house.config).serving[0];
+  const news = [0, 1, 0, 1].map((index) => {
+    house.thread(index).ask(house.config).close();
+    return house.thread(index).toDesk.length;
+  });
+  assert.deepEqual(news, [0, 0, 0, 1], 'the warm-up was the first');
+  await house.settle();
+  assert.equal(before?.state, 'exited');
+  assert.equal(house.bench.group(house.config).serving.length, 1);
+});
+
 test('a slot that becomes free while a request is on its way to the queue is not lost', async () => {
   const house = new ThreadedHouse({ forceMaxConcurrentRequestsPerProcess: '1', maxInstances: '1' });
   await house.warm();
