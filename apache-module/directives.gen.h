@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "f5742a75b94b2a43"
+#define PSG_TABLE_HASH "1375892b8e2f45bb"
 #define PSG_DIRECTIVE_COUNT 118
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -11,7 +11,7 @@
   ROW(0, "PassengerRoot", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Top directory of the installation of Passenger TS") \
   ROW(1, "PassengerCoreNodejs", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Node.js that runs the supervisor and the core") \
   ROW(2, "PassengerLogLevel", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 7, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "How much is logged: 0 critical, 1 error, 2 warning, 3 notice, 4 info, 5 debug, 6 and 7 more") \
-  ROW(3, "PassengerLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "Log file of supervisor, core and apps") \
+  ROW(3, "PassengerLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Log file of supervisor, core and apps") \
   ROW(4, "PassengerDisableLogPrefix", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Write the lines of apps without the prefix \"App PID stdout:\"") \
   ROW(5, "PassengerSocketBacklog", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Backlog of the core's listening socket") \
   ROW(6, "PassengerMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of app processes over all apps") \
@@ -44,8 +44,8 @@
   ROW(33, "PassengerRestartDir", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of restart.txt, absolute or relative to the app root") \
   ROW(34, "PassengerAppGroupName", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the app group; places with the same name and start settings share processes") \
   ROW(35, "PassengerFriendlyErrorPages", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Show details to visitors when the app cannot start") \
-  ROW(36, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "File that is shown instead of our plain error page, relative to the app root") \
-  ROW(37, "PassengerAppLogFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "Log file for the output of this app, absolute or relative to the app root") \
+  ROW(36, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 1, "File that is shown instead of our plain error page, relative to the app root") \
+  ROW(37, "PassengerAppLogFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Log file for the output and the failed starts of this app, absolute or relative to the app root") \
   ROW(38, "PassengerMinInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Processes that are kept once the app has been started") \
   ROW(39, "PassengerMaxInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of this app, 0 = PassengerMaxInstancesPerApp") \
   ROW(40, "PassengerMaxRequestQueueSize", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that may wait for a process of this app, 0 = no limit") \

@@ -4,6 +4,7 @@
  * 5 = admin socket. Puts the rooms together and takes them through the life of the core; decides nothing itself.
  */
 import { AdminServer } from './admin/admin-server.js';
+import { readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { availableParallelism } from 'node:os';
 import { clockOrigin, systemClock as clock } from './base/clock.js';
@@ -18,11 +19,12 @@ import { DIRECTIVE_TABLE_HASH } from './config/table-hash.js';
 import { makeGateway } from './gateway-parts.js';
 import type { Admission } from './gateway/shim-connection.js';
 import { createCoreLifecycle } from './instance/lifecycle.js';
-import { duplicate, peerCredentials, setDumpable } from './native.js';
+import { appendBytes, closeFd, duplicate, peerCredentials, setDumpable } from './native.js';
 import type { AppGroup } from './pool/app-group.js';
 import { Pool } from './pool/pool.js';
 import { AppRegistry } from './routing/app-registry.js';
 import { choose } from './routing/choose.js';
+import type { LogFileSystem } from './spawn/log-file.js';
 import { SupervisorChannel } from './spawn/supervisor-channel.js';
 import { SupervisorFiles } from './spawn/supervisor-files.js';
 import { SupervisorSpawner } from './spawn/supervisor-spawner.js';
@@ -69,6 +71,8 @@ class Core {
         onStart: () => void this.#serve(),
         onProcess: (message, fds) => this.#rooms?.spawner.handle(message, fds),
         onStat: (result) => this.#rooms?.files.handle(result),
+        onOpened: (result, fds) => this.#opened(result, fds),
+        onLog: (fds) => this.#errorLog.redirect('fd', fds),
         onStop: (deadlineMs) => void this.#stop(deadlineMs),
         onEnd: (problem) => this.#orphaned(problem),
       },
@@ -91,6 +95,7 @@ class Core {
       this.#rooms = this.#build(config, admission);
       return;
     }
+    this.#rooms.spawner.reopenLogs();
     this.#rooms.front.configure(admission, this.#server);
     this.#rooms.pool.reload(this.#server, config.generation);
   }
@@ -106,6 +111,8 @@ class Core {
       clock,
       prefixed: () => !this.#server.disableLogPrefix,
       timeZone: process.env['TZ'],
+      openLogFile: (config) => files.open(config, 'log', config.settings.appLogFile),
+      system: LOG_FILE_SYSTEM,
     });
     const pool = new Pool({
       spawner,
@@ -156,6 +163,11 @@ class Core {
     return new MainThreadFront(gateway, listener);
   }
 
+  #opened(result: Message<'OPENED'>, fds: readonly number[]): void {
+    if (this.#rooms === undefined) fds.forEach(closeFd);
+    else this.#rooms.files.handleOpened(result, fds);
+  }
+
   async #adopt(message: Message<'ADOPT'>, fds: readonly number[]): Promise<void> {
     const rooms = this.#rooms;
     if (rooms === undefined) throw new Error('ADOPT before CONFIG');
@@ -187,6 +199,7 @@ class Core {
       await Promise.all([rooms.front.stop(), rooms.pool.stop(deadlineMs)]);
       clock.clearTimeout(cut);
       rooms.admin.close();
+      await rooms.spawner.logsWritten();
     }
     this.#exit('drained');
   }
@@ -204,6 +217,12 @@ class Core {
     process.exit(0);
   }
 }
+
+const LOG_FILE_SYSTEM: LogFileSystem = {
+  append: appendBytes,
+  pathOf: (fd) => readlinkSync(`/proc/self/fd/${fd}`),
+  close: closeFd,
+};
 
 function json(value: unknown): { type: 'application/json'; body: string } {
   return { type: 'application/json', body: JSON.stringify(value) };

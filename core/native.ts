@@ -110,6 +110,44 @@ export interface NativeError extends Error {
   readonly syscall: string;
 }
 
+/** How a file that an app's user can touch is opened; see native/src/openings.h. */
+export interface OpenOrder {
+  /** Where a relative `file` begins. */
+  readonly root: string;
+  readonly file: string;
+  /** For appending, made if missing; otherwise for reading. */
+  readonly append: boolean;
+  /** Whose rights count; undefined: our own. */
+  readonly identity: Identity | undefined;
+  /**
+   * With our own rights, an absolute path only, and only below directories that root alone can change. A file that is
+   * made belongs to the identity, if there is one.
+   */
+  readonly guarded: boolean;
+  /** Groups whose members must not be able to change the directories on the way. */
+  readonly distrusted: readonly number[];
+}
+
+/** The receiver owns `fd`; -1 when it could not be opened. */
+export interface Opening {
+  readonly fd: number;
+  readonly errno: number;
+  /** Plain words for the step that failed. */
+  readonly why: string;
+}
+
+export interface Appended {
+  readonly errno: number;
+  /** Bytes that are in the file, also when the rest failed. */
+  readonly written: number;
+}
+
+export interface ReadBytes {
+  /** EFBIG when there are more than the limit. */
+  readonly errno: number;
+  readonly bytes: Buffer;
+}
+
 interface Addon {
   spawnProcess(plan: NativeSpawnPlan, done: (failure: SpawnFailure | undefined) => void): SpawnedChild;
   signalProcess(pidfd: number, signal: number): void;
@@ -137,6 +175,9 @@ interface Addon {
   lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
   groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
   statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void;
+  openFile(order: OpenOrder, done: (opening: Opening) => void): void;
+  appendBytes(fd: number, bytes: Buffer, done: (result: Appended) => void): void;
+  readBytes(fd: number, limit: number, done: (result: ReadBytes) => void): void;
   setDumpable(on: boolean): void;
   setDeathSignal(signal: number): void;
   syslog(priority: number, facility: number, tag: string, text: string): void;
@@ -334,6 +375,21 @@ export function findGroupList(user: string, gid: number): Promise<number[]> {
  */
 export function statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void {
   addon().statBeneath(root, relative, (facts) => loudly(() => done(facts)));
+}
+
+/** Opens on a thread, with the rights of the identity for this file alone. Regular files and /dev/null only. */
+export function openFile(order: OpenOrder): Promise<Opening> {
+  return new Promise((resolve) => addon().openFile(order, resolve));
+}
+
+/** Appends on a thread of its own. The descriptor must stay open until then. */
+export function appendBytes(fd: number, bytes: Buffer): Promise<Appended> {
+  return new Promise((resolve) => addon().appendBytes(fd, bytes, resolve));
+}
+
+/** Reads a file to its end on a thread of its own, at most `limit` bytes. The descriptor must stay open until then. */
+export function readBytes(fd: number, limit: number): Promise<ReadBytes> {
+  return new Promise((resolve) => addon().readBytes(fd, limit, resolve));
 }
 
 /** Off: processes of the same uid can neither trace this one nor read its memory or environment. */

@@ -2,9 +2,10 @@
  * The fields of a SPAWN record for one process: a pure function of the app's configuration, its type and the few
  * choices made at run time. Who the process runs as is the supervisor's decision; we only name the reference file.
  */
+import { PassengerError } from '../base/errors.js';
 import type { AppConfig } from '../config/app-config.js';
 import type { SpawnKind } from '../supervisor/messages.js';
-import type { AppType } from './app-type.js';
+import { decideAppType, type AppType } from './app-type.js';
 import { appEnvironment } from './environment.js';
 
 export interface LaunchPlan {
@@ -65,5 +66,16 @@ function referenceFile(config: AppConfig, type: AppType): string {
       return config.found === 'package' ? 'package.json' : '';
     case 'command':
       return '';
+  }
+}
+
+/** The same before the app is started, or when it cannot be: as much as the configuration says. */
+export function ownerFile(config: AppConfig): string {
+  try {
+    return referenceFile(config, decideAppType(config));
+  } catch (error) {
+    // No app there, or none that may be run: the app root has an owner all the same.
+    if (error instanceof PassengerError) return '';
+    throw error;
   }
 }

@@ -1,28 +1,24 @@
 /**
- * Output of app processes: bytes of stdout and stderr become lines of the log. Whatever a process writes, memory, log
- * rate and our own time are bounded: too much is dropped and counted, and only a flood that would cost others is held
- * back (a blocked write stops the app). Knows nothing of processes but their pid. OutputPump is made for each stream; OutputLog is shared by an app group.
+ * Output of app processes: bytes of stdout and stderr become lines. Whatever a process writes, memory and our own time
+ * are bounded, and only a flood that would cost others is held back (a blocked write stops the app). One OutputPump is
+ * made for each stream. Where lines go, and how many, is decided in output-log.ts.
  */
 import type { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.js';
-import type { Log } from '../base/log.js';
-
-export type OutputStream = 'stdout' | 'stderr';
-
-/** Where lines end up; FdSink has this shape. */
-export interface OutputSink {
-  write(level: 'notice', room: string, text: string): void;
-  writeLine(line: string): void;
-}
 
 /** Longer lines are cut into a head that is kept and a count of what was not. */
-export const MAX_LINE_BYTES = 8 * 1024;
-const LINES_PER_SECOND = 1000;
-const BYTES_PER_SECOND = 1024 * 1024;
-/** Looking at output costs time of everybody: a group that writes more than this has to wait for the next second. */
-const READ_PER_SECOND = 2 * 1024 * 1024;
-/** Of one piece as it was read; a piece of nothing but line ends must not cost a millisecond for each hundred. */
-const LINES_PER_PIECE = 1000;
+export const MAX_LINE_BYTES = 64 * 1024;
+/** Of a piece with more lines than are wanted the last ones are looked at, too: they may be the last of the process. */
+const LAST_OF_PIECE = 50;
+
+/** Whoever takes the lines of a stream. */
+export interface LineListener {
+  /** How many lines of the next piece may be written anyway; the rest need not be put together. */
+  wanted(): number;
+  onLine(line: string): void;
+  /** Lines that were not looked at because there were too many of them. */
+  onSkipped(lines: number): void;
+}
 
 /** Splits bytes into lines; never keeps more than one line of MAX_LINE_BYTES. */
 export class LineSplitter {
@@ -30,19 +26,17 @@ export class LineSplitter {
   #keptBytes = 0;
   #cutBytes = 0;
 
-  /** @param onSkipped hears of lines that were not looked at because there were too many of them */
-  constructor(
-    private readonly onLine: (line: string) => void,
-    private readonly onSkipped: (lines: number) => void = () => undefined,
-  ) {}
+  constructor(private readonly listener: LineListener) {}
 
   push(bytes: Buffer): void {
+    // One at least: it ends what was kept of the piece before.
+    const wanted = Math.max(1, this.listener.wanted());
     let start = 0;
     let lines = 0;
     for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, start)) {
-      if (lines === LINES_PER_PIECE) {
+      if (lines === wanted) {
         start = this.#skip(bytes, start);
-        break;
+        at = bytes.indexOf(10, start);
       }
       this.#keep(bytes.subarray(start, at));
       this.#flush();
@@ -57,14 +51,17 @@ export class LineSplitter {
     if (this.#keptBytes > 0) this.#flush();
   }
 
-  /** Passes over all whole lines from `start` on; returns where the last, unfinished one begins. */
+  /** Passes over whole lines from `start` on but for the last few; returns where the first of these begins. */
   #skip(bytes: Buffer, start: number): number {
-    const end = bytes.lastIndexOf(10) + 1;
+    let end = bytes.lastIndexOf(10) + 1;
+    for (let kept = 0; kept < LAST_OF_PIECE && end > start; kept += 1) {
+      end = Math.max(start, bytes.lastIndexOf(10, end - 2) + 1);
+    }
     let lines = 0;
     for (let at = start; at < end; at += 1) {
       if (bytes[at] === 10) lines += 1;
     }
-    this.onSkipped(lines);
+    if (lines > 0) this.listener.onSkipped(lines);
     return end;
   }
 
@@ -79,13 +76,24 @@ export class LineSplitter {
   }
 
   #flush(): void {
-    const text = printable(Buffer.concat(this.#kept, this.#keptBytes).toString('utf8'));
-    const cut = this.#cutBytes;
+    const whole = Buffer.concat(this.#kept, this.#keptBytes);
+    const end = this.#cutBytes === 0 ? whole.length : wholeCharacters(whole);
+    const text = printable(whole.toString('utf8', 0, end));
+    const cut = this.#cutBytes + whole.length - end;
     this.#kept = [];
     this.#keptBytes = 0;
     this.#cutBytes = 0;
-    this.onLine(cut === 0 ? text : `${text} … (${cut} bytes more)`);
+    this.listener.onLine(cut === 0 ? text : `${text} … (${cut} bytes more)`);
   }
+}
+
+/** How many bytes are left when a character that was cut off at the end is taken away. */
+function wholeCharacters(bytes: Buffer): number {
+  let first = bytes.length - 1;
+  while (first > bytes.length - 4 && first > 0 && ((bytes[first] ?? 0) & 0xc0) === 0x80) first -= 1;
+  const lead = bytes[first] ?? 0;
+  const needed = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+  return bytes.length - first < needed ? first : bytes.length;
 }
 
 /** No line may steer the terminal of whoever reads the log. */
@@ -101,10 +109,13 @@ function printable(text: string): string {
 export class LastLines {
   static readonly LINES = 50;
   static readonly CHARACTERS = 8 * 1024;
+  /** Of one line. */
+  static readonly LINE = 2 * 1024;
   readonly #lines: string[] = [];
   #characters = 0;
 
-  add(line: string): void {
+  add(whole: string): void {
+    const line = whole.length > LastLines.LINE ? `${whole.slice(0, LastLines.LINE)} …` : whole;
     this.#lines.push(line);
     this.#characters += line.length + 1;
     while (this.#lines.length > LastLines.LINES || this.#characters > LastLines.CHARACTERS) {
@@ -119,65 +130,10 @@ export class LastLines {
   }
 }
 
-/** Writes the lines of one app group, as many as the rate allows. */
-export class OutputLog {
-  #window = { start: 0, lines: 0, bytes: 0, read: 0 };
-  #dropped = 0;
-
-  /** @param prefixed asked for each line, because a reload may change it */
-  constructor(
-    private readonly groupName: string,
-    private readonly sink: OutputSink,
-    private readonly log: Log,
-    private readonly clock: Clock,
-    private readonly prefixed: () => boolean,
-  ) {}
-
-  write(pid: number, stream: OutputStream, line: string): void {
-    if (!this.#admit(line.length)) {
-      this.#dropped += 1;
-      return;
-    }
-    if (this.prefixed()) this.sink.write('notice', 'app', `App ${pid} ${stream}: ${line}`);
-    else this.sink.writeLine(line);
-  }
-
-  skipped(lines: number): void {
-    this.#dropped += lines;
-  }
-
-  /**
-   * Counts bytes that were read.
-   * @returns how many milliseconds nothing more should be read; 0 as long as the group keeps within its share
-   */
-  pauseAfter(bytes: number): number {
-    this.#turnWindow();
-    this.#window.read += bytes;
-    if (this.#window.read <= READ_PER_SECOND) return 0;
-    return Math.max(1, this.#window.start + 1000 - this.clock.now());
-  }
-
-  #turnWindow(): void {
-    const now = this.clock.now();
-    if (now - this.#window.start < 1000) return;
-    this.reportDropped();
-    this.#window = { start: now, lines: 0, bytes: 0, read: 0 };
-  }
-
-  #admit(bytes: number): boolean {
-    this.#turnWindow();
-    if (this.#window.lines >= LINES_PER_SECOND || this.#window.bytes >= BYTES_PER_SECOND) return false;
-    this.#window.lines += 1;
-    this.#window.bytes += bytes;
-    return true;
-  }
-
-  /** Says how much was lost since the last time; called with the next line, and when a process has ended. */
-  reportDropped(): void {
-    const lines = this.#dropped;
-    this.#dropped = 0;
-    if (lines > 0) this.log.report('PSG6010', { app: this.groupName, lines });
-  }
+/** What a pump needs to know of the group's share. */
+interface ReadShare {
+  /** @returns how many milliseconds nothing more should be read */
+  pauseAfter(bytes: number): number;
 }
 
 /** One stream of one process: reads until the end and hands its lines on. Owns the stream. */
@@ -187,15 +143,20 @@ export class OutputPump {
 
   constructor(
     private readonly stream: Readable,
-    private readonly output: OutputLog,
+    private readonly share: ReadShare,
     private readonly clock: Clock,
-    onLine: (line: string) => void,
+    listener: LineListener,
   ) {
-    this.#splitter = new LineSplitter(onLine, (lines) => output.skipped(lines));
+    this.#splitter = new LineSplitter(listener);
     this.ended = new Promise((resolve) => stream.once('close', resolve));
     stream.on('data', (bytes: Buffer) => this.#read(bytes));
     stream.on('error', () => undefined); // 'close' follows
     stream.once('close', () => this.#splitter.end());
+  }
+
+  /** The process has ended: what is left in the pipe is not much, and says why. */
+  hurry(): void {
+    this.stream.resume();
   }
 
   close(): void {
@@ -204,7 +165,7 @@ export class OutputPump {
 
   #read(bytes: Buffer): void {
     this.#splitter.push(bytes);
-    const pauseMs = this.output.pauseAfter(bytes.length);
+    const pauseMs = this.share.pauseAfter(bytes.length);
     if (pauseMs === 0) return;
     this.stream.pause();
     this.clock.setTimeout(() => this.stream.resume(), pauseMs);

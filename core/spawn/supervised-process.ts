@@ -6,10 +6,11 @@ import net from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../base/clock.js';
 import { deferred } from '../base/deferred.js';
-import type { Log } from '../base/log.js';
+import { formatFields, type Log } from '../base/log.js';
 import type { SignalName, SpawnKind } from '../supervisor/messages.js';
 import { ControlConnection, type AppMessage } from './control-connection.js';
-import { LastLines, OutputPump, type OutputLog, type OutputStream } from './output.js';
+import { LastLines, OutputPump } from './output.js';
+import type { OutputLog, OutputStream } from './output-log.js';
 import type { AppProcessHandle, AppReport, AppTarget, ExitReason } from './spawner.js';
 import type { SupervisorLink } from './supervisor-channel.js';
 
@@ -49,7 +50,10 @@ const CLOSE_AFTER_MS = 2000;
 
 export class SupervisedProcess {
   readonly exited: Promise<ExitReason>;
+  /** Resolves when no line of it can come any more, also none of a child that it left behind. */
+  readonly silent: Promise<void>;
   readonly #exit = deferred<ExitReason>();
+  readonly #silence = deferred<void>();
   readonly #lines = new LastLines();
   readonly #pumps: readonly OutputPump[];
   readonly #control: ControlConnection;
@@ -64,6 +68,7 @@ export class SupervisedProcess {
     private readonly around: ProcessSurroundings,
   ) {
     this.exited = this.#exit.promise;
+    this.silent = this.#silence.promise;
     this.#pumps = [this.#pump('stdout', streams.stdout), this.#pump('stderr', streams.stderr)];
     this.#control = new ControlConnection(streams.control, around.clock, {
       onMessage: (message) => this.#listener(message),
@@ -122,20 +127,37 @@ export class SupervisedProcess {
       ...(signal === undefined ? {} : { signal }),
       expected: this.#askedToEnd,
     });
-    void this.lastWords().then(() => this.around.output.reportDropped());
+    for (const pump of this.#pumps) pump.hurry();
+    void this.lastWords().then(() => this.#said(code, signal));
     this.around.clock.setTimeout(() => this.#close(), CLOSE_AFTER_MS);
+  }
+
+  /** Nothing more is to be heard. */
+  #said(code: number | undefined, signal: string | undefined): void {
+    const { output } = this.around;
+    const { pid, kind } = this.facts;
+    output.processEnded(pid);
+    if (this.#askedToEnd || kind === 'detect') return;
+    output.remark(`process ${pid} ended${formatFields({ exitCode: code, signal })}`);
   }
 
   #close(): void {
     for (const pump of this.#pumps) pump.close();
     this.#control.close();
+    this.around.output.processEnded(this.facts.pid);
+    this.#silence.resolve();
   }
 
   #pump(name: OutputStream, stream: Readable): OutputPump {
     const { output, clock } = this.around;
-    return new OutputPump(stream, output, clock, (line) => {
-      this.#lines.add(line);
-      output.write(this.facts.pid, name, line);
+    const { pid } = this.facts;
+    return new OutputPump(stream, output, clock, {
+      wanted: () => output.room,
+      onLine: (line) => {
+        this.#lines.add(line);
+        output.write(pid, name, line);
+      },
+      onSkipped: (lines) => output.skipped(pid, lines),
     });
   }
 }

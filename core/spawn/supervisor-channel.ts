@@ -23,6 +23,9 @@ export interface CoreChannelHandlers {
   onStart(): void;
   onProcess(message: ProcessMessage, fds: readonly number[]): void;
   onStat(result: Message<'STAT_RESULT'>): void;
+  onOpened(result: Message<'OPENED'>, fds: readonly number[]): void;
+  /** PassengerLogFile was opened anew. */
+  onLog(fds: readonly number[]): void;
   onStop(deadlineMs: number): void;
   /** The supervisor is gone (undefined) or not to be understood; the core has to end. */
   onEnd(problem: Error | undefined): void;
@@ -94,6 +97,10 @@ export class SupervisorChannel implements SupervisorLink {
       case 'SPAWN_FAILED':
       case 'EXITED':
         return this.handlers.onProcess(message, fds);
+      case 'OPENED':
+        return this.handlers.onOpened(message, fds);
+      case 'LOG':
+        return this.handlers.onLog(fds);
       default:
         fds.forEach(closeFd);
     }

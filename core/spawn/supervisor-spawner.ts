@@ -7,14 +7,16 @@ import path from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { deferred, type Deferred } from '../base/deferred.js';
 import { ERROR_CODES, type ErrorCode } from '../base/error-codes.js';
-import { PassengerError } from '../base/errors.js';
-import type { Log } from '../base/log.js';
+import { errorText, PassengerError } from '../base/errors.js';
+import { formatFields, type Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
 import { closeFd } from '../native.js';
 import { CHANNEL_LIMIT } from '../supervisor/records.js';
 import { META_LIMIT, type Message } from '../supervisor/messages.js';
 import type { LaunchPlan } from './launch-plan.js';
-import { OutputLog, type OutputSink } from './output.js';
+import { GroupOutputs } from './group-outputs.js';
+import type { LogFileSystem } from './log-file.js';
+import type { OutputSink } from './output-log.js';
 import {
   decodeProcessRecord,
   encodeProcessRecord,
@@ -36,6 +38,9 @@ export interface SpawnerOptions {
   /** Asked for each line: false with PassengerDisableLogPrefix. */
   readonly prefixed: () => boolean;
   readonly timeZone?: string | undefined;
+  /** Opens PassengerAppLogFile as the user of the app. */
+  readonly openLogFile: (config: AppConfig) => Promise<number>;
+  readonly system: LogFileSystem;
 }
 
 /** A process of the core before us, as the pool takes it over. */
@@ -56,17 +61,21 @@ const RECORD_RESERVE = 8 * 1024;
 /** A loader that is alive and idle answers in a millisecond; a busy app counts as ready. */
 const STATE_ANSWER_MS = 2000;
 const KILL_AFTER_MS = 10_000;
+/** A disk that does not answer must not keep the core from ending. */
+const LOGS_WRITTEN_MS = 1000;
 
 export class SupervisorSpawner implements Spawner {
   readonly #waiting = new Map<number, Waiting>();
   readonly #running = new Map<number, SupervisedProcess>();
   /** Processes that could not be adopted and have not been reaped. */
   readonly #ending = new Set<number>();
-  readonly #outputs = new Map<string, { readonly log: OutputLog; users: number }>();
+  readonly #outputs: GroupOutputs;
   // Ids of the core before us may still be on the way.
   #nextId = randomInt(1, 2 ** 30);
 
-  constructor(private readonly options: SpawnerOptions) {}
+  constructor(private readonly options: SpawnerOptions) {
+    this.#outputs = new GroupOutputs(options);
+  }
 
   /** Processes between exec and reaping. */
   get size(): number {
@@ -75,7 +84,8 @@ export class SupervisorSpawner implements Spawner {
 
   spawn(config: AppConfig, generation: number): SpawnAttempt {
     const { clock, log, timeZone } = this.options;
-    return new SpawnRun(this.#newId(), config, {
+    const output = this.#outputs.acquire(config);
+    const run = new SpawnRun(this.#newId(), config, {
       clock,
       log,
       timeZone,
@@ -83,6 +93,22 @@ export class SupervisorSpawner implements Spawner {
       socketPath: (key) => this.#socketPath(key),
       launch: (plan, key, port) => this.#launch(plan, key, { port, config, generation }),
     });
+    run.ready
+      .catch((error: unknown) => output.remark(failureText(error)))
+      .finally(() => this.#outputs.release(config))
+      .catch(() => undefined);
+    return run;
+  }
+
+  /** At a reload: log files of apps that were moved away are left. */
+  reopenLogs(): void {
+    this.#outputs.reopen();
+  }
+
+  /** Resolves when all lines of apps are in their files, or after a short while. */
+  async logsWritten(): Promise<void> {
+    const soon = new Promise<void>((resolve) => this.options.clock.setTimeout(resolve, LOGS_WRITTEN_MS));
+    await Promise.race([this.#outputs.idle(), soon]);
   }
 
   /** A message of the supervisor about a process; `fds` are ours. */
@@ -187,30 +213,11 @@ export class SupervisorSpawner implements Spawner {
     const streams = openStreams(fds);
     if (streams === undefined) throw notAdoptable(facts.pid, 'no descriptors');
     const { link, clock, log } = this.options;
-    const output = this.#acquireOutput(record.config);
+    const output = this.#outputs.acquire(record.config);
     const process = new SupervisedProcess(facts, streams, { link, clock, log, output });
     this.#running.set(facts.pid, process);
-    void process.lastWords().then(() => this.#releaseOutput(record.config));
+    void process.silent.then(() => this.#outputs.release(record.config));
     return process;
-  }
-
-  /** One for each group, because the rate is limited for the group as a whole. */
-  #acquireOutput({ groupKey, groupName }: AppConfig): OutputLog {
-    const { sink, log, clock, prefixed } = this.options;
-    const known = this.#outputs.get(groupKey) ?? {
-      log: new OutputLog(groupName, sink, log, clock, prefixed),
-      users: 0,
-    };
-    known.users += 1;
-    this.#outputs.set(groupKey, known);
-    return known.log;
-  }
-
-  #releaseOutput({ groupKey }: AppConfig): void {
-    const known = this.#outputs.get(groupKey);
-    if (known === undefined) return;
-    known.users -= 1;
-    if (known.users === 0) this.#outputs.delete(groupKey);
   }
 
   #adoptedTarget(key: string, { port }: ProcessRecord): AppTarget {
@@ -251,6 +258,15 @@ function readRecord({ meta, pid }: Message<'ADOPT'>, fds: readonly number[]): Pr
     fds.forEach(closeFd);
     throw error;
   }
+}
+
+/** Everything about a failed start, for the app's own log; its output stands there already. */
+function failureText(error: unknown): string {
+  if (!(error instanceof PassengerError)) return `start failed: ${errorText(error)}`;
+  const { app, lastOutput, stack, exception, ...fields } = error.details;
+  const told = stack ?? exception;
+  const start = `start of ${String(app)} failed: ${error.message}${formatFields(fields)}`;
+  return lastOutput === undefined && told !== undefined ? `${start}\n${String(told)}` : start;
 }
 
 function textBytes(texts: readonly string[]): number {

@@ -15,6 +15,8 @@ export const PRIVILEGED = {
   group: 'PassengerGroup',
   meteorAppSettings: 'PassengerMeteorAppSettings',
   noNewPrivileges: 'PassengerNoNewPrivileges',
+  appLogFile: 'PassengerAppLogFile',
+  customErrorPage: 'PassengerCustomErrorPage',
 } as const;
 export type PrivilegedSetting = keyof typeof PRIVILEGED;
 
@@ -49,9 +51,13 @@ export class Configuration {
     return Number.isInteger(value) && value > 0 ? value : 2048;
   }
 
-  get logLevel(): number | undefined {
-    const value = this.#settings.get('PassengerLogLevel');
-    return value === undefined || value === '' ? undefined : Number(value);
+  get logLevel(): number {
+    return Number(this.#settings.get('PassengerLogLevel') ?? '3');
+  }
+
+  /** Empty: Apache's error log. */
+  get logFile(): string {
+    return this.#settings.get('PassengerLogFile') ?? '';
   }
 
   /**

@@ -17,6 +17,7 @@ import type { FromApache, Message } from './messages.js';
 import { protectFromOomKiller } from './oom.js';
 import { ProcessTable, signalName, type AppProcess } from './processes.js';
 import { describeFailure, RequestHandler } from './requests.js';
+import { ServerLog } from './server-log.js';
 import { bindCoreSockets, removeAppSocket } from './sockets.js';
 
 const STOP_CORE_MS = 10_000;
@@ -41,6 +42,7 @@ interface Running {
 
 export class Supervisor {
   readonly #logs = new ErrorLog();
+  readonly #logFile: ServerLog;
   readonly #threshold = new LogThreshold();
   readonly #log = new Log('supervisor', this.#logs, this.#threshold);
   readonly #nullFd = fs.openSync('/dev/null', fs.constants.O_RDWR);
@@ -69,6 +71,9 @@ export class Supervisor {
         exited: (app, facts, release) => this.#appExited(app, facts, release),
       },
       this.#log,
+    );
+    this.#logFile = new ServerLog(this.#logs, this.#log, (fd) =>
+      this.#running?.core.send({ type: 'LOG' }, [fd]),
     );
     this.#control = new ControlSocket(controlFd, {
       onMessage: (message, fds) => this.#fromApache(message, fds),
@@ -100,8 +105,8 @@ export class Supervisor {
 
   async #configure(message: Message<'CONFIG'>, fds: number[]): Promise<void> {
     const next = new Configuration(message);
-    this.#logs.redirect(message.errorLog, fds);
-    if (next.logLevel !== undefined) this.#threshold.level = next.logLevel;
+    this.#threshold.level = next.logLevel;
+    await this.#logFile.configure(next, fds);
     if (this.#stopping) return;
     if (this.#running === undefined) await this.#start(next);
     else this.#reload(next, this.#running);
@@ -196,7 +201,7 @@ export class Supervisor {
       coreUser,
       privileged: privileged.length,
     });
-    core.send({ type: 'CORE_CONFIG', ...shared }, fds);
+    core.send({ type: 'CORE_CONFIG', ...shared, errorLog: this.#logFile.kind }, fds);
   }
 
   /** Tells a fresh core everything, then lets it begin. */
@@ -241,6 +246,7 @@ export class Supervisor {
   /** Once a second; also a second chance for a SIGCHLD that got lost. */
   tick(): void {
     this.#running?.core.tick();
+    this.#logFile.look();
     this.childEnded();
   }
 

@@ -115,6 +115,19 @@ export const MESSAGES = {
   },
   /** Drain and exit. Not to be confused with STOP on the control socket. */
   CORE_STOP: { kind: 39, limit: CHANNEL_LIMIT, fields: { deadlineMs: [1, 'u32'] } },
+  /** Descriptor: the file, where errno is 0. */
+  OPENED: {
+    kind: 40,
+    limit: CHANNEL_LIMIT,
+    fields: {
+      requestId: [1, 'u32'],
+      errno: [2, 'u32'],
+      /** What did not work, in plain words. */
+      why: [3, 'text'],
+    },
+  },
+  /** Where the lines of the core go from now on; descriptor: PassengerLogFile, opened anew. */
+  LOG: { kind: 41, limit: CHANNEL_LIMIT, fields: {} },
 
   /** Core → supervisor. */
   READY: { kind: 64, limit: CHANNEL_LIMIT, fields: {} },
@@ -168,12 +181,32 @@ export const MESSAGES = {
       place: [4, 'text'],
     },
   },
+  /** Opens a file with the rights of an app's user. The file stands in the configuration (PRIVILEGED). */
+  OPEN: {
+    kind: 69,
+    limit: CHANNEL_LIMIT,
+    fields: {
+      requestId: [1, 'u32'],
+      appRoot: [2, 'text'],
+      /** One of OPEN_PURPOSES. */
+      purpose: [3, 'text'],
+      /** Absolute, or relative to the app root. */
+      file: [4, 'text'],
+      user: [5, 'text'],
+      group: [6, 'text'],
+      /** As for SPAWN. */
+      referenceFile: [7, 'text'],
+    },
+  },
 } as const satisfies Readonly<Record<string, MessageRow>>;
 
 export const SPAWN_KINDS = ['node', 'command', 'meteor', 'detect'] as const;
 export type SpawnKind = (typeof SPAWN_KINDS)[number];
 export const STAT_QUESTIONS = ['restart.txt', 'always_restart.txt', 'startup'] as const;
 export type StatQuestion = (typeof STAT_QUESTIONS)[number];
+/** To append the app's lines, or to read what visitors see. */
+export const OPEN_PURPOSES = ['log', 'page'] as const;
+export type OpenPurpose = (typeof OPEN_PURPOSES)[number];
 export const SIGNALS = ['SIGTERM', 'SIGKILL', 'SIGABRT', 'SIGINT'] as const;
 export type SignalName = (typeof SIGNALS)[number];
 export const META_LIMIT = 32 * 1024;
@@ -303,8 +336,10 @@ export const TO_CORE = [
   'EXITED',
   'STAT_RESULT',
   'CORE_STOP',
+  'OPENED',
+  'LOG',
 ] as const;
-export const FROM_CORE = ['READY', 'HEARTBEAT', 'SPAWN', 'SIGNAL', 'STAT'] as const;
+export const FROM_CORE = ['READY', 'HEARTBEAT', 'SPAWN', 'SIGNAL', 'STAT', 'OPEN'] as const;
 export const FROM_APACHE = ['CONFIG', 'STOP'] as const;
 export const TO_APACHE = ['STARTED', 'FAILED'] as const;
 export type ToCore = Message<(typeof TO_CORE)[number]>;

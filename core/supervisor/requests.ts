@@ -11,6 +11,7 @@ import { statBeneath, type SpawnFailure, type StatFacts } from '../native.js';
 import { resolveIdentity } from './account-facts.js';
 import type { Configuration } from './configuration.js';
 import type { CoreProcess } from './core-process.js';
+import { FileOpener } from './file-opener.js';
 import type { InstanceDirectory } from './instance-directory.js';
 import { buildLaunch, spawnKind } from './launch.js';
 import {
@@ -87,16 +88,20 @@ function refusalOf(error: unknown): Refusal {
 
 export class RequestHandler {
   #open = 0;
+  readonly #files: FileOpener;
 
   constructor(
     private readonly context: RequestContext,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.#files = new FileOpener(context);
+  }
 
   handle(message: FromCore): void {
     if (message.type === 'SPAWN') void this.#spawn(message);
     else if (message.type === 'SIGNAL') this.#signal(message);
     else if (message.type === 'STAT') this.#stat(message);
+    else if (message.type === 'OPEN') void this.#files.handle(message);
   }
 
   refuse(spawnId: number, refusal: Refusal): void {

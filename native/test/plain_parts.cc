@@ -12,10 +12,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../src/child.h"
 #include "../src/files.h"
+#include "../src/openings.h"
 #include "../src/sockets.h"
 #include "../src/users.h"
 
@@ -209,6 +211,51 @@ void files_and_sockets() {
   rmdir(directory);
 }
 
+Opening opening(const OpenOrder& order) {
+  Opening result;
+  std::thread([&] { result = open_for(order); }).join();
+  if (result.fd >= 0) close(result.fd);
+  return result;
+}
+
+void openings() {
+  char directory[] = "/tmp/psg-openings-XXXXXX";
+  OpenOrder order;
+  order.root = mkdtemp(directory);
+  order.append = true;
+  order.file = "app.log";
+  expect(opening(order).error == 0 && opening(order).error == 0, "made, then opened");
+  order.append = false;
+  expect(opening(order).error == 0, "for reading");
+  const std::string base = directory, log = base + "/app.log", pipe = base + "/pipe";
+  expect(mkfifo(pipe.c_str(), 0600) == 0, "mkfifo");
+  order.file = "pipe";
+  expect(opening(order).error == EINVAL, "a FIFO");
+  order.file = "";
+  expect(opening(order).error != 0, "no name");
+  order.root = "/nowhere";
+  expect(opening(order).error == ENOENT, "no root");
+  order.guarded = true;
+  for (const char* file : {"", "x", "/", "//", "/..", "/nowhere/x"}) {
+    order.file = file;
+    expect(opening(order).error != 0, "no guarded file");
+  }
+  if (geteuid() == 0) {
+    order.file = log;
+    expect(opening(order).error == 0, "guarded");
+    order.guarded = false;
+    order.has_identity = true;
+    order.uid = 5;
+    order.gid = 60;
+    expect(opening(order).error == EACCES && geteuid() == 0, "another user");
+    order.uid = 0;
+    expect(strcmp(opening(order).why, "identity") == 0, "never root");
+  }
+  unlink(pipe.c_str());
+  unlink(log.c_str());
+  rmdir(directory);
+}
+
 void accounts() {
   const auto root = user_by_uid(0);
   expect(root.has_value() && root->name == "root", "root");
@@ -226,6 +273,7 @@ int main() {
   as_user();
   records();
   files_and_sockets();
+  openings();
   accounts();
   expect(std::string(step_name(9999)) == "unknown", "step name");
   fprintf(stderr, "%d broken\n", broken);

@@ -96,8 +96,9 @@ export const SPAWN_ERRORS = {
   PSG6010: {
     severity: 'warn',
     message: 'output of the app was dropped',
-    cause: 'The app wrote more lines than the log takes in a second.',
-    outcome: 'The lines are lost; the app is not slowed down.',
+    cause:
+      'The app wrote more than 1000 lines or 1 MB a second for a while (at once it may write 5000 lines or 4 MB).',
+    outcome: 'That many lines are lost; the last ones of each process are kept. The app is not slowed down.',
     action: 'Let the app log less, or into a file of its own.',
   },
   PSG6011: {
@@ -139,5 +140,21 @@ export const SPAWN_ERRORS = {
     cause: 'The values of SetEnv and PassEnv for the app do not fit into one message (about 30 KB).',
     outcome: 'The app is not started.',
     action: 'Move large values into a file that the app reads.',
+  },
+  PSG6016: {
+    severity: 'warn',
+    message: "log file of an app cannot be used, its lines go to the server's log",
+    cause:
+      'PassengerAppLogFile cannot be opened as the user of the app, or its disk takes no more; the field why has the reason.',
+    outcome: 'The file is tried again every five seconds while there are lines; the app notices nothing.',
+    action:
+      "Let the app's user write the file and enter its directory; a symbolic link, a FIFO or a device is not used. Make room on a full disk.",
+  },
+  PSG6017: {
+    severity: 'warn',
+    message: 'lines for the log file of an app were lost',
+    cause: 'The file system of PassengerAppLogFile is so slow that more than 1 MB of lines waited for it.',
+    outcome: 'That many lines are in no log; the app goes on.',
+    action: 'Put the file on a local disk.',
   },
 } as const satisfies Record<string, ErrorRow>;

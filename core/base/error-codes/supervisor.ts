@@ -183,4 +183,13 @@ export const SUPERVISOR_ERRORS = {
     outcome: 'The reload is refused; the old configuration stays.',
     action: 'Restart Apache instead of reloading it.',
   },
+  PSG7025: {
+    severity: 'error',
+    message: 'PassengerLogFile cannot be used, lines go to the ErrorLog',
+    cause:
+      'The file cannot be opened, is no regular file, or somebody other than root could put something else in its place.',
+    outcome: "Everything goes on in Apache's ErrorLog; the file is tried again at each reload.",
+    action:
+      'Put the file below directories that belong to root and that only root can change; name it without symbolic links.',
+  },
 } as const satisfies Record<string, ErrorRow>;

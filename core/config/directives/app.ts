@@ -245,6 +245,7 @@ export const APP_DIRECTIVES = [
     defaultText: 'none',
     effect: 'next-request',
     status: 'planned',
+    privileged: true,
     cli: '--custom-error-page',
     summary: 'File that is shown instead of our plain error page, relative to the app root',
     details: 'Read as the user of the app.',
@@ -257,10 +258,13 @@ export const APP_DIRECTIVES = [
     kind: 'string',
     default: '',
     defaultText: "the server's log",
-    effect: 'next-spawn',
-    status: 'planned',
-    summary: 'Log file for the output of this app, absolute or relative to the app root',
-    details: 'Opened as the user of the app. Needs an Enterprise licence in Phusion Passenger.',
+    effect: 'reload',
+    status: 'supported',
+    privileged: true,
+    summary:
+      'Log file for the output and the failed starts of this app, absolute or relative to the app root',
+    details:
+      "Opened and made (mode 0640) as the user of the app, who has to be able to write it. An absolute path below directories that only root can change, such as /var/log/apps, is opened by root and a new file given to the app's user. Regular files and /dev/null only. A file that was renamed is made anew with the next line some seconds later, and at each reload; copytruncate works, too. While it cannot be used, the lines go to the server's log. Needs an Enterprise licence in Phusion Passenger.",
     example: 'PassengerAppLogFile log/app.log',
   },
 ] as const satisfies readonly SettingRow[];

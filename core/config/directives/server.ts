@@ -52,11 +52,11 @@ export const SERVER_DIRECTIVES = [
     default: '',
     defaultText: "Apache's ErrorLog",
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     cli: '--log-file',
     summary: 'Log file of supervisor, core and apps',
     details:
-      'Until it takes effect, everything goes to the ErrorLog of the server, whatever its kind (file, pipe, syslog).',
+      "Apache and its module keep the ErrorLog, and so do lines from before the configuration is read. Root opens and makes the file, so the directories on the way have to belong to root and must not be writable by others. It is opened anew at each reload, and by itself a second after it was renamed. Without it everything goes to the ErrorLog of the server, whatever its kind (file, pipe, syslog). PassengerAppLogFile takes an app's lines out of it.",
     example: 'PassengerLogFile /var/log/apache2/passenger.log',
   },
   {

@@ -271,6 +271,11 @@ const ROUTES = {
     process.stderr.write(`${q.get('line')} on stderr\n`);
     text(res, 'logged');
   },
+  '/flood': (req, res, q) => {
+    for (let n = 1; n <= Number(q.get('lines')); n += 1) process.stdout.write(`flood ${n}\n`);
+    if (q.get('then') === 'crash') throw new Error('died behind a flood');
+    text(res, 'flooded');
+  },
   '/close-output': (req, res) => {
     fs.closeSync(1);
     fs.closeSync(2);

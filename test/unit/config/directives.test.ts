@@ -71,7 +71,9 @@ test('older names lead to a row that is none itself', () => {
 test('values that only Apache itself may give to the supervisor are marked', () => {
   const privileged = ROWS.filter((row) => row.privileged === true).map((row) => row.name);
   assert.deepEqual(privileged.sort(), [
+    'PassengerAppLogFile',
     'PassengerAppStartCommand',
+    'PassengerCustomErrorPage',
     'PassengerGroup',
     'PassengerMeteorAppSettings',
     'PassengerNoNewPrivileges',

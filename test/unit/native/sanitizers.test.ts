@@ -7,7 +7,14 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 const NATIVE = path.join(__dirname, '..', '..', '..', 'native');
-const SOURCES = ['src/child.cc', 'src/files.cc', 'src/sockets.cc', 'src/users.cc', 'test/plain_parts.cc'];
+const SOURCES = [
+  'src/child.cc',
+  'src/files.cc',
+  'src/openings.cc',
+  'src/sockets.cc',
+  'src/users.cc',
+  'test/plain_parts.cc',
+];
 const hasCompiler = spawnSync('g++', ['--version']).status === 0;
 
 test('memory and arithmetic are in order', hasCompiler ? {} : { skip: 'needs g++' }, (t) => {

@@ -2,19 +2,16 @@
 import assert from 'node:assert';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
-import { Log, LogThreshold } from '../../../core/base/log.js';
-import {
-  LastLines,
-  LineSplitter,
-  MAX_LINE_BYTES,
-  OutputLog,
-  OutputPump,
-} from '../../../core/spawn/output.js';
+import { LastLines, LineSplitter, MAX_LINE_BYTES, OutputPump } from '../../../core/spawn/output.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
 function split(...pieces: (string | Buffer)[]): string[] {
   const lines: string[] = [];
-  const splitter = new LineSplitter((line) => lines.push(line));
+  const splitter = new LineSplitter({
+    wanted: () => Infinity,
+    onLine: (line) => void lines.push(line),
+    onSkipped: () => undefined,
+  });
   for (const piece of pieces) splitter.push(Buffer.from(piece));
   splitter.end();
   return lines;
@@ -40,6 +37,14 @@ test('a long line is cut and says how much is missing, and the next line is whol
   assert.strictEqual(next, 'next');
 });
 
+test('a line is never cut within a character', () => {
+  const euros = '€'.repeat(30_000);
+  const [cut = ''] = split(`${euros}\n`);
+  assert.match(cut, /^€+ … \(\d+ bytes more\)$/);
+  const kept = cut.lastIndexOf('€') + 1;
+  assert.strictEqual(kept * 3 + Number(/\((\d+)/.exec(cut)?.[1]), 90_000);
+});
+
 test('the last lines are bounded in number and in size', () => {
   const last = new LastLines();
   for (let n = 1; n <= 200; n += 1) last.add(`line ${n}`);
@@ -47,88 +52,56 @@ test('the last lines are bounded in number and in size', () => {
   assert.ok(last.text().endsWith('line 200'));
   for (let n = 0; n < 10; n += 1) last.add('x'.repeat(5000));
   assert.ok(last.text().length <= LastLines.CHARACTERS);
+  last.add('y'.repeat(60_000));
+  assert.match(last.text(), /y{2000} …$/);
 });
 
-interface Scene {
-  readonly clock: FakeClock;
-  readonly output: OutputLog;
-  readonly written: string[];
-  prefixed: boolean;
-}
-
-function scene(): Scene {
-  const written: string[] = [];
-  const sink = {
-    write: (_level: string, room: string, text: string) => void written.push(`[${room}] ${text}`),
-    writeLine: (line: string) => void written.push(line),
-  };
-  const clock = new FakeClock();
-  const state = { clock, written, prefixed: true };
-  const log = new Log('spawn', sink, new LogThreshold());
-  return Object.assign(state, { output: new OutputLog('shop', sink, log, clock, () => state.prefixed) });
-}
-
-test('each line names process and stream, unless the prefix is off', () => {
-  const { output, written, ...rest } = scene();
-  output.write(7, 'stdout', 'hello');
-  output.write(7, 'stderr', 'oh');
-  assert.deepStrictEqual(written, ['[app] App 7 stdout: hello', '[app] App 7 stderr: oh']);
-  assert.ok(rest.prefixed);
-});
-
-test('without the prefix a line is written as it came, also after a reload', () => {
-  const stage = scene();
-  stage.output.write(7, 'stdout', 'before');
-  stage.prefixed = false;
-  stage.output.write(7, 'stdout', '{"json":1}');
-  assert.deepStrictEqual(stage.written, ['[app] App 7 stdout: before', '{"json":1}']);
-});
-
-test('too many lines in a second are dropped and counted, the next second starts anew', () => {
-  const { output, written, clock } = scene();
-  for (let n = 0; n < 5000; n += 1) output.write(7, 'stdout', `line ${n}`);
-  assert.strictEqual(written.length, 1000);
-  clock.advance(1000);
-  output.write(7, 'stdout', 'again');
-  assert.match(written[1000] ?? '', /PSG6010 .* app=shop lines=4000$/);
-  assert.strictEqual(written[1001], '[app] App 7 stdout: again');
-});
-
-test('what was dropped is reported at the end of a process as well, once', () => {
-  const { output, written } = scene();
-  for (let n = 0; n < 1001; n += 1) output.write(7, 'stdout', 'x');
-  output.reportDropped();
-  output.reportDropped();
-  assert.strictEqual(written.filter((line) => line.includes('PSG6010')).length, 1);
-});
-
-test('a piece of many tiny lines costs little: the first thousand count, the last line is whole', () => {
+test('of a piece with more lines than are wanted the first and the last ones are looked at, the rest is counted', () => {
   const lines: string[] = [];
   let skipped = 0;
-  const splitter = new LineSplitter(
-    (line) => lines.push(line),
-    (count) => (skipped += count),
-  );
-  splitter.push(Buffer.from(`${'x\n'.repeat(30_000)}rest`));
-  splitter.push(Buffer.from(' of it\n'));
-  assert.deepStrictEqual([lines.length, skipped, lines.at(-1)], [1001, 29_000, 'rest of it']);
+  let wanted = 2000;
+  const splitter = new LineSplitter({
+    wanted: () => wanted,
+    onLine: (line) => void lines.push(line),
+    onSkipped: (count) => (skipped += count),
+  });
+  splitter.push(Buffer.from(`${'x\n'.repeat(30_000)}why it died\nrest`));
+  assert.deepStrictEqual([lines.length, skipped], [2050, 27_951]);
+  wanted = 0;
+  splitter.push(Buffer.from(` of it\n${'x\n'.repeat(100)}`));
+  assert.deepStrictEqual(lines.slice(2049, 2052), ['why it died', 'rest of it', 'x']);
+  assert.deepStrictEqual([lines.length, skipped], [2101, 28_001]);
 });
 
-test('a group that floods is read no further until the next second', () => {
-  const { output, clock } = scene();
-  clock.advance(1000);
-  assert.strictEqual(output.pauseAfter(2 * 1024 * 1024), 0);
-  clock.advance(400);
-  assert.strictEqual(output.pauseAfter(1), 600);
-  clock.advance(600);
-  assert.strictEqual(output.pauseAfter(64 * 1024), 0);
+function pumpOf(stream: PassThrough): { pump: OutputPump; lines: string[]; clock: FakeClock } {
+  const lines: string[] = [];
+  const clock = new FakeClock();
+  const share = { pauseAfter: (bytes: number) => (bytes > 1000 ? 1000 : 0) };
+  const listener = {
+    wanted: () => Infinity,
+    onLine: (line: string) => void lines.push(line),
+    onSkipped: () => undefined,
+  };
+  return { pump: new OutputPump(stream, share, clock, listener), lines, clock };
+}
+
+test('when the process has ended, what is left in its pipe is read at once', async () => {
+  const stream = new PassThrough();
+  const { pump, lines } = pumpOf(stream);
+  stream.write(Buffer.alloc(3000, 120));
+  await new Promise(setImmediate);
+  stream.write('\nlast words\n');
+  await new Promise(setImmediate);
+  assert.ok(stream.isPaused());
+  pump.hurry();
+  await new Promise(setImmediate);
+  assert.strictEqual(lines.at(-1), 'last words');
+  stream.destroy();
 });
 
 test('a paused stream goes on by itself and loses nothing of what it still reads', async () => {
-  const { output, clock } = scene();
   const stream = new PassThrough();
-  const lines: string[] = [];
-  const pump = new OutputPump(stream, output, clock, (line) => lines.push(line));
+  const { pump, lines, clock } = pumpOf(stream);
   stream.write(Buffer.alloc(3 * 1024 * 1024, 120));
   await new Promise(setImmediate);
   stream.write('\nafter the flood\n');

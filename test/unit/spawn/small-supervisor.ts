@@ -2,7 +2,7 @@
  * A supervisor for tests, inside the test's own process: real forks, sockets and pipes by the native addon, no
  * identities, no channel. What it is asked is recorded, and single answers can be replaced.
  */
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, open, openSync, readlinkSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
@@ -56,6 +56,18 @@ export class SmallSupervisor implements SupervisorLink {
       log: new Log('spawn', sink, new LogThreshold(4)),
       clock: systemClock,
       prefixed: () => true,
+      openLogFile: ({ appRoot, settings }) =>
+        new Promise((resolve, reject) => {
+          open(path.resolve(appRoot, settings.appLogFile), 'a', (error, fd) => {
+            if (error === null) resolve(fd);
+            else reject(error);
+          });
+        }),
+      system: {
+        append: native.appendBytes,
+        pathOf: (fd) => readlinkSync(`/proc/self/fd/${fd}`),
+        close: native.closeFd,
+      },
     };
     return new SupervisorSpawner(options);
   }

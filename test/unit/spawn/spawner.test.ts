@@ -1,6 +1,6 @@
 /** Starting, watching, ending and adopting real processes, with a small supervisor in place of the one that is root. */
 import assert from 'node:assert';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -93,6 +93,59 @@ test('an exit that nobody asked for is told as unexpected, with its signal', asy
     1,
   ).ready;
   assert.deepStrictEqual(await handle.exited, { signal: 'SIGABRT', expected: false });
+});
+
+test('an app with a log file of its own finds output, failed start and journey there', async (t) => {
+  const supervisor = new SmallSupervisor(t);
+  const code =
+    "console.log('says'); setTimeout(() => { throw new Error('no database'); }, 10); setInterval(() => {}, 1000);";
+  const config = configOf(t, { 'app.js': code }, { appLogFile: 'app.log' });
+  await failureOf(supervisor.spawner.spawn(config, 1).ready);
+  await supervisor.spawner.logsWritten();
+  const text = readFileSync(path.join(config.appRoot, 'app.log'), 'utf8');
+  assert.match(text, /App \d+ stdout: says\n/);
+  assert.match(text, /App \d+ stderr: Error: no database\n/);
+  assert.match(text, /Passenger: start of .* failed: PSG6006 .* journey="prepare .* loading failed after/);
+  assert.match(text, /Passenger: process \d+ ended exitCode=1\n/);
+  assert.doesNotMatch(supervisor.lines.join('\n'), /says|no database/);
+});
+
+test('a start that never got a process is explained in the log file, too', async (t) => {
+  const supervisor = new SmallSupervisor(t);
+  supervisor.refuse = ({ spawnId }) => ({
+    type: 'SPAWN_FAILED',
+    spawnId,
+    code: 'PSG7017',
+    step: 'chdir',
+    errno: 13,
+    detail: 'closed path=/srv mode=0700',
+  });
+  const config = configOf(t, { 'app.js': HELLO }, { appLogFile: 'app.log' });
+  await failureOf(supervisor.spawner.spawn(config, 1).ready);
+  await supervisor.spawner.logsWritten();
+  const text = readFileSync(path.join(config.appRoot, 'app.log'), 'utf8');
+  assert.match(text, /failed: PSG7017 .*detail="closed path=\/srv mode=0700"/);
+});
+
+test('a new core writes on in the log file of a process that it adopts', async (t) => {
+  const supervisor = new SmallSupervisor(t);
+  const ticking = `${HELLO} let n = 0; setInterval(() => console.log('tick ' + (n += 1)), 20)`;
+  const config = configOf(t, { 'app.js': ticking }, { appLogFile: 'app.log' });
+  const before = await supervisor.spawner.spawn(config, 5).ready;
+  const { message, fds } = supervisor.adoption(before.pid);
+  const file = path.join(config.appRoot, 'app.log');
+  const next = supervisor.newSpawner();
+  supervisor.spawner = next;
+  await eventually(5000, 'the first core writes', () => existsSync(file));
+  renameSync(file, `${file}.old`);
+  const adopted = await next.adopt(message, fds);
+  await eventually(
+    5000,
+    'the new core writes',
+    () => existsSync(file) && readFileSync(file, 'utf8').includes('tick'),
+  );
+  adopted.handle.shutdown();
+  await adopted.handle.exited;
 });
 
 test('an app that closes its output goes on', async (t) => {

@@ -17,7 +17,7 @@ import {
 import type { AdoptedProcess as PoolAdopted } from '../../../core/pool/pool.js';
 import type { FileQuestions } from '../../../core/pool/restart-watch.js';
 import { FdSink } from '../../../core/base/fd-sink.js';
-import type { OutputSink } from '../../../core/spawn/output.js';
+import type { OutputSink } from '../../../core/spawn/output-log.js';
 import type { AdoptedProcess as SpawnerAdopted } from '../../../core/spawn/supervisor-spawner.js';
 import { eventually } from '../../support/eventually.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -40,6 +40,8 @@ function scene(t: TestContext): Scene {
     onStart: tell('start'),
     onProcess: tell('process'),
     onStat: tell('stat'),
+    onOpened: tell('opened'),
+    onLog: tell('log'),
     onStop: tell('stop'),
     onEnd: tell('end'),
   };
@@ -103,6 +105,8 @@ test('a heartbeat goes out each second, until the supervisor is gone', async () 
     onStart: nothing,
     onProcess: nothing,
     onStat: nothing,
+    onOpened: nothing,
+    onLog: nothing,
     onStop: nothing,
     onEnd: () => (ended = true),
   };
