@@ -1,13 +1,21 @@
 /**
  * Does a second gateway thread carry more? Pool, books and gateway of one core between an app and a load that are
- * written in C, so that one thread of the gateway is saturated while the rest of the machine is not. One and two threads
- * take turns. Needs the compiled tree (npm run build:ts), a C compiler and two CPU cores.
+ * written in C, so that the gateway is what saturates. One and two threads take turns, and each turn is a comparison of
+ * its own. Needs the compiled tree (npm run build:ts), a C compiler and two CPU cores.
  * Run: node --import tsx test/bench/gateway-threads.ts [seconds] [rounds] [threads…]
+ *
+ * Two numbers, because app and load need a share of two cores as well:
+ *   capacity  threads / CPU time of the gateway for a request: what it could carry if each of its threads had a core and
+ *             its share of the work. Counts no time in which others had the core, so it holds on a busy machine too.
+ *   rate      requests per second of the clock: what this machine carries, app and load included. Means something only
+ *             where nobody else was running (the busiest thread "waited for a core" next to never with one thread, and
+ *             with more of them no longer than app and load need), and can grow no further than to the "ceiling": all
+ *             cores or all threads busy, each request as dear as it was.
  */
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { encodeSettingsBlock } from '../../core/config/settings-block.js';
 import { encodeHello, encodeRequest } from '../../core/wire/encoder.js';
@@ -18,6 +26,7 @@ const SECONDS = Number(process.argv[2] ?? '4');
 const ROUNDS = Number(process.argv[3] ?? '3');
 const THREADS = process.argv.length > 4 ? process.argv.slice(4).map(Number) : [1, 2];
 const CONNECTIONS = 32;
+const WARM = 100_000;
 const CORE = resolve(__dirname, '../../dist/test/bench/gateway-threads-core.js');
 const HEADER_BLOCK =
   'GET / HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench\r\nAccept: text/html,application/xhtml+xml\r\n' +
@@ -45,24 +54,41 @@ function requestFrame(cached: boolean): Buffer {
   });
 }
 
+/** Nanoseconds of a thread so far: on a core, and ready but without one. */
+interface ThreadTime {
+  readonly ran: number;
+  readonly waited: number;
+}
+
 interface Round {
   readonly rate: number;
-  /** CPU cores in use: by the gateway's process, its busiest thread, and the load. */
+  readonly capacity: number;
+  /** CPU cores in use: by the gateway's process, its busiest thread, the app and the load. */
   readonly gateway: number;
   readonly busiest: number;
-  readonly load: number;
+  readonly others: number;
+  /** Share of the time in which the busiest thread wanted to run and another program did. */
+  readonly waited: number;
   readonly privateMb: number;
 }
 
-/** Ticks of each thread of a process. */
-function threadTicks(pid: number): Map<string, number> {
+function threadTimes(pid: number): Map<string, ThreadTime> {
   return new Map(
     readdirSync(`/proc/${pid}/task`).map((tid) => {
-      const stat = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return [tid, Number(fields[11]) + Number(fields[12])];
+      const [ran, waited] = readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1')
+        .split(' ')
+        .map(Number);
+      return [tid, { ran: ran ?? 0, waited: waited ?? 0 }];
     }),
   );
+}
+
+/** What was spent since `before`, in cores. */
+function spentSince(pid: number, before: ReadonlyMap<string, ThreadTime>, seconds: number): ThreadTime[] {
+  return [...threadTimes(pid)].map(([tid, { ran, waited }]) => {
+    const old = before.get(tid) ?? { ran: 0, waited: 0 };
+    return { ran: (ran - old.ran) / 1e9 / seconds, waited: (waited - old.waited) / 1e9 / seconds };
+  });
 }
 
 async function load(tool: string, dir: string, path: string, seconds: number): Promise<number[]> {
@@ -76,23 +102,44 @@ async function load(tool: string, dir: string, path: string, seconds: number): P
   return text.trim().split(' ').map(Number);
 }
 
-async function round(tool: string, dir: string, appSocket: string, threads: number): Promise<Round> {
+/** As many exchanges as it takes to compile the gateway, however slow the machine is. */
+async function warmUp(tool: string, dir: string, path: string): Promise<void> {
+  for (let all = 0, turn = 0; all < WARM && turn < 10; turn += 1) {
+    const [exchanges = 0] = await load(tool, dir, path, 1);
+    all += exchanges;
+  }
+}
+
+interface Load {
+  readonly tool: string;
+  readonly dir: string;
+  readonly appSocket: string;
+  readonly appPid: number;
+}
+
+async function round({ tool, dir, appSocket, appPid }: Load, threads: number): Promise<Round> {
   const path = join(dir, `core-${threads}.sock`);
   const core: ChildProcess = fork(CORE, [path, appSocket, String(threads)], { execArgv: [] });
   await once(core, 'message');
   try {
-    await load(tool, dir, path, 1.5);
+    await warmUp(tool, dir, path);
     const pid = core.pid ?? 0;
-    const before = threadTicks(pid);
+    const before = threadTimes(pid);
+    const appBefore = threadTimes(appPid);
+    const begun = performance.now();
     const [exchanges = 0, , loadUs = 0] = await load(tool, dir, path, SECONDS);
-    const spent = [...threadTicks(pid)].map(
-      ([tid, ticks]) => (ticks - (before.get(tid) ?? 0)) / 100 / SECONDS,
-    );
+    const seconds = (performance.now() - begun) / 1000;
+    const spent = spentSince(pid, before, seconds);
+    const app = spentSince(appPid, appBefore, seconds).reduce((sum, { ran }) => sum + ran, 0);
+    const gateway = spent.reduce((sum, { ran }) => sum + ran, 0);
+    const busiest = spent.reduce((most, one) => (one.ran > most.ran ? one : most));
     return {
-      rate: exchanges / SECONDS,
-      gateway: spent.reduce((sum, cores) => sum + cores, 0),
-      busiest: Math.max(...spent),
-      load: loadUs / 1e6 / SECONDS,
+      rate: exchanges / seconds,
+      capacity: (threads * exchanges) / seconds / gateway,
+      gateway,
+      busiest: busiest.ran,
+      others: app + loadUs / 1e6 / seconds,
+      waited: busiest.waited,
       privateMb: privateMb(pid),
     };
   } finally {
@@ -107,6 +154,36 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
+/** Median and extremes of the turns' ratios. */
+function ratio(rounds: readonly Round[], bases: readonly Round[], pick: (round: Round) => number): string {
+  const each = rounds.map((one, turn) => {
+    const base = bases[turn];
+    return base === undefined ? 1 : pick(one) / pick(base);
+  });
+  const [least, most] = [Math.min(...each), Math.max(...each)];
+  return `x ${median(each).toFixed(2)} (${least.toFixed(2)}-${most.toFixed(2)})`;
+}
+
+function report(threads: number, rounds: readonly Round[], bases: readonly Round[]): void {
+  const of = (pick: (round: Round) => number): number => median(rounds.map(pick));
+  const cores = availableParallelism();
+  const ceiling = of((one) => one.rate * Math.min(cores / (one.gateway + one.others), threads / one.gateway));
+  const lines = [
+    `  ${threads} thread${threads === 1 ? '' : 's'}:`,
+    `capacity ${Math.round(of((one) => one.capacity))}/s ${ratio(rounds, bases, (one) => one.capacity)},`,
+    `rate ${Math.round(of((one) => one.rate))}/s ${ratio(rounds, bases, (one) => one.rate)}`,
+    `of a ceiling of ${Math.round(ceiling)}/s; gateway ${of((one) => (one.gateway / one.rate) * 1e6).toFixed(1)} us,`,
+    `app and load ${of((one) => (one.others / one.rate) * 1e6).toFixed(1)} us a request;`,
+    `busiest thread ran ${percent(of((one) => one.busiest))}, waited for a core ${percent(of((one) => one.waited))};`,
+    `private memory ${of((one) => one.privateMb).toFixed(1)} MB\n`,
+  ];
+  process.stdout.write(lines.join(' '));
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}
+
 async function measure(tool: string, dir: string, name: string, answer: string): Promise<void> {
   const appSocket = join(dir, 'app.sock');
   const file = join(dir, 'answer');
@@ -114,25 +191,18 @@ async function measure(tool: string, dir: string, name: string, answer: string):
   writeFileSync(file, answer);
   const app = spawn(tool, ['app', appSocket, file], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(app.stdout, 'data');
+  const setup = { tool, dir, appSocket, appPid: app.pid ?? 0 };
   const results = new Map<number, Round[]>(THREADS.map((threads) => [threads, []]));
   try {
     for (let turn = 0; turn < ROUNDS; turn += 1) {
-      for (const threads of THREADS) results.get(threads)?.push(await round(tool, dir, appSocket, threads));
+      for (const threads of THREADS) results.get(threads)?.push(await round(setup, threads));
     }
   } finally {
     app.kill();
   }
-  const base = median((results.get(THREADS[0] ?? 1) ?? []).map(({ rate }) => rate));
-  for (const [threads, rounds] of results) {
-    const of = (pick: (round: Round) => number): number => median(rounds.map(pick));
-    const rate = of((one) => one.rate);
-    process.stdout.write(
-      `${name}, ${threads} thread${threads === 1 ? '' : 's'}: ${Math.round(rate)}/s (x ${(rate / base).toFixed(2)}; ` +
-        `rounds ${rounds.map((one) => Math.round(one.rate)).join(' ')}), cores: gateway ${of((one) => one.gateway).toFixed(2)} ` +
-        `(busiest thread ${of((one) => one.busiest).toFixed(2)}), load ${of((one) => one.load).toFixed(2)}, ` +
-        `private memory ${of((one) => one.privateMb).toFixed(1)} MB\n`,
-    );
-  }
+  process.stdout.write(`${name}\n`);
+  const bases = results.get(THREADS[0] ?? 1) ?? [];
+  for (const [threads, rounds] of results) report(threads, rounds, bases);
 }
 
 async function main(): Promise<void> {
