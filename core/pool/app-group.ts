@@ -15,12 +15,12 @@ import type { Clock } from '../base/clock.js';
 import type { PassengerError, Fields } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
-import type { ServerSettings } from '../config/settings.js';
-import type { AppProcessHandle, ExitReason, Spawner } from '../spawn/spawner.js';
+import type { AppProcessHandle, ExitReason } from '../spawn/spawner.js';
 import { Admission, type AdmissionHost } from './admission.js';
 import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
 import { GroupBook } from './books.js';
 import { Deployment, type DeploymentHost, type DeploymentState } from './deployment.js';
+import type { GroupHost } from './group-host.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
 import {
@@ -35,24 +35,6 @@ import { PoolSession, type Session } from './session.js';
 import { Setbacks, startError, type SetbackHost } from './setbacks.js';
 import type { Turn } from './turn.js';
 import type { Waiter, WaitingEntry, WaitingList } from './waiting-list.js';
-
-/** What a group needs of the pool. */
-export interface GroupHost {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly turn: Turn;
-  readonly spawner: Spawner;
-  readonly files: FileQuestions;
-  readonly random: () => number;
-  /** The server's settings as they are now. */
-  readonly server: ServerSettings;
-  choose(candidates: readonly AppProcess[]): AppProcess | undefined;
-  processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void;
-  /** The group's needs may have changed; looked at before the turn ends. */
-  needsChanged(group: AppGroup): void;
-  /** A process has nothing to do, and somebody else may want its place. */
-  processIdle(group: AppGroup, process: AppProcess): void;
-}
 
 export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost {
   readonly key: string;
@@ -74,6 +56,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   #serving: AppProcess[] = [];
   #code: number;
   #retired = false;
+  #saturated = false;
   /** The generation whose reload it has followed. */
   redeployed: number;
 
@@ -295,6 +278,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
       waiting: this.queue.size,
       concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
       allBusy: this.#serving.length > 0 && this.#freeProcess() === undefined,
+      saturated: this.#saturated,
       paused: this.paused,
     };
   }
@@ -308,7 +292,15 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.#start(true);
   }
 
+  /** Whether the event loops of all processes are full (load.ts); holds until a process is started. */
+  setSaturated(on: boolean): void {
+    if (on === this.#saturated) return;
+    this.#saturated = on;
+    this.needsChanged();
+  }
+
   #start(ahead: boolean): void {
+    this.#saturated = false;
     const attempt = this.host.spawner.spawn(this.#config, this.#code);
     const process = new AppProcess(this.#code, ahead, this, attempt);
     this.#join(process);

@@ -11,6 +11,7 @@ import { StateMachine, type TransitionTable } from '../base/state-machine.js';
 import type { AppProcessHandle, AppReport, AppTarget, ExitReason, SpawnAttempt } from '../spawn/spawner.js';
 import { ProcessBook, type GroupBook } from './books.js';
 import type { GroupLimits } from './limits.js';
+import { LoopLoad } from './load.js';
 import type { ProcessView } from './session.js';
 
 /**
@@ -59,7 +60,8 @@ export class AppProcess implements ProcessView {
   #drainDue = Infinity;
   #readyAt: number | undefined;
   readonly #drainListeners = new Set<() => void>();
-  report: AppReport = {};
+  #report: AppReport = {};
+  readonly loop = new LoopLoad();
   /** Why it is to be replaced although its code is not old; written by deployment.ts. */
   wornBy: string | undefined;
   /** Its sessions; threads may count in it, too. */
@@ -98,6 +100,14 @@ export class AppProcess implements ProcessView {
 
   get state(): ProcessState {
     return this.#machine.state;
+  }
+  /** The last one of its loader. */
+  get report(): AppReport {
+    return this.#report;
+  }
+  set report(report: AppReport) {
+    this.#report = report;
+    this.loop.note(report.elu, this.host.clock.now());
   }
   /** 0 while it has none. */
   get pid(): number {

@@ -12,6 +12,7 @@
  *  3. The minimum of each group is kept from the moment it exists, after starving groups, unless a pause lasts.
  *  4. Changes are complete before anybody hears of them (turn.ts).
  */
+import { availableParallelism } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { deferred, type Deferred } from '../base/deferred.js';
@@ -20,9 +21,11 @@ import type { Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
 import type { ServerSettings } from '../config/settings.js';
 import type { AppProcessHandle, Spawner } from '../spawn/spawner.js';
-import { AppGroup, type GroupHost } from './app-group.js';
+import { AppGroup } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
+import type { GroupHost } from './group-host.js';
 import { Housekeeping, type HousekeepingHost } from './housekeeping.js';
+import { LoadWatch } from './load-watch.js';
 import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
 import type { Session } from './session.js';
@@ -62,6 +65,8 @@ export interface PoolServices {
   readonly clock: Clock;
   readonly log: Log;
   readonly server: ServerSettings;
+  /** Event loops that can run at the same time; undefined: as many as this machine has processor cores for us. */
+  readonly cores?: number;
   /** A number from 0 up to 1, for the jitter of pauses. */
   readonly random?: () => number;
   /** Called after each change, before anybody hears of it: invariants, in tests. */
@@ -109,6 +114,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   readonly #leaving = new Set<AppGroup>();
   readonly #room: Room;
   readonly #housekeeping: Housekeeping;
+  readonly #loads: LoadWatch;
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
   readonly #moved = new Set<AppGroup>();
@@ -129,6 +135,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.#server = services.server;
     this.#room = new Room(this);
     this.#housekeeping = new Housekeeping(this, this.#room.idle);
+    this.#loads = new LoadWatch(this, services.cores ?? availableParallelism());
     this.turn = new Turn(() => {
       this.#followUp();
       services.audit?.(this);
@@ -331,6 +338,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     const stopped = (this.#stopped = deferred<void>());
     this.#housekeeping.close();
     this.#room.close();
+    this.#loads.close();
     for (const timer of [this.#reloadTimer, this.#adoptionTimer]) {
       if (timer !== undefined) this.clock.clearTimeout(timer);
     }
@@ -364,6 +372,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
     this.#room.moved(group, process, from, to);
     if (to === 'ready' || to === 'exited') this.#moved.add(group);
+    if (to === 'ready' && !this.stopping) this.#loads.add(group);
     if (to === 'exited' && group.retired) this.#leave(group);
   }
 

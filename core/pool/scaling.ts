@@ -25,6 +25,8 @@ export interface GroupLoad {
   readonly concurrency: number | undefined;
   /** Whether no ready process has a free slot. */
   readonly allBusy: boolean;
+  /** Whether one process more would help although none is at its limit of sessions (load.ts). */
+  readonly saturated: boolean;
   /** Whether a pause after failures is under way. */
   readonly paused: boolean;
 }
@@ -53,7 +55,7 @@ function wanted(load: GroupLoad): number {
     // With unlimited concurrency requests wait only while nothing is ready, and one process takes them all.
     const each = load.concurrency === undefined || load.concurrency === 0 ? Infinity : load.concurrency;
     forRequests = Math.max(1, Math.ceil(load.waiting / each)) - load.starting;
-  } else if (load.allBusy) {
+  } else if (load.allBusy || load.saturated) {
     forRequests = 1 - load.starting;
   }
   const most = load.maxInstances > 0 ? load.maxInstances - alive : Infinity;

@@ -53,6 +53,12 @@ export class FakeClock implements Clock {
     this.#now = end;
   }
 
+  /** Time passes and nobody notices, as while the process is stopped: timers that are due run all at its end. */
+  stall(ms: number): void {
+    this.#now += ms;
+    this.advance(0);
+  }
+
   /** Like `advance`, with the pending promise jobs run between the steps. */
   async advanceAsync(ms: number, stepMs = ms): Promise<void> {
     for (let left = ms; left > 0; left -= stepMs) {

@@ -35,21 +35,23 @@ class Life {
   constructor(seed: number) {
     this.random = randomFrom(seed);
     this.#throttle = this.pick(['0', '1', '10']);
-    this.bench = new Bench(this.#server());
+    this.bench = new Bench(this.#server(), { cores: 3 });
+    this.apps = ['a', 'b', 'c'].map((name) => this.#app(name));
+  }
+
+  #app(name: string): AppConfig {
     const text = (...choices: string[]): string => this.pick(choices);
-    this.apps = ['a', 'b', 'c'].map((name) =>
-      appConfig(name, {
-        minInstances: text('0', '1', '2'),
-        maxInstances: text('0', '1', '3'),
-        forceMaxConcurrentRequestsPerProcess: text('-1', '0', '1', '3'),
-        maxRequestQueueSize: text('0', '3', '100'),
-        redeployOnReload: text('on', 'off'),
-        drainTimeout: text('5', '60'),
-        rollingRestarts: text('on', 'off'),
-        maxRequests: text('0', '1', '5', '20'),
-        resistDeploymentErrors: text('on', 'off', 'off'),
-      }),
-    );
+    return appConfig(name, {
+      minInstances: text('0', '1', '2'),
+      maxInstances: text('0', '1', '3'),
+      forceMaxConcurrentRequestsPerProcess: text('-1', '0', '1', '3'),
+      maxRequestQueueSize: text('0', '3', '100'),
+      redeployOnReload: text('on', 'off'),
+      drainTimeout: text('5', '60'),
+      rollingRestarts: text('on', 'off'),
+      maxRequests: text('0', '1', '5', '20'),
+      resistDeploymentErrors: text('on', 'off', 'off'),
+    });
   }
 
   pick<T>(choices: readonly T[]): T {
@@ -69,6 +71,12 @@ class Life {
   #of(state: FakeRequest['state']): FakeRequest | undefined {
     const those = this.requests.filter((request) => request.state === state);
     return those.length === 0 ? undefined : this.pick(those);
+  }
+
+  /** Of event loops; some do not answer. */
+  #reportLoads(): void {
+    const elu = this.pick([0, 0.5, 1]);
+    for (const process of this.bench.spawner.alive) if (this.random() < 0.8) process.report({ elu });
   }
 
   #finish(request: FakeRequest | undefined): void {
@@ -108,6 +116,8 @@ class Life {
       this.#wear(app);
     } else if (dice < 0.78) {
       this.#generation += 1;
+      if (random() < 0.5)
+        this.apps.splice(this.apps.indexOf(app), 1, this.#app(app.appRoot.slice('/srv/'.length)));
       bench.pool.reload(serverSettings(this.#server()), this.#generation);
     } else if (dice < 0.8) {
       const session = this.#of('serving')?.session;
@@ -120,6 +130,7 @@ class Life {
       bench.files.hang = random() < 0.1;
       bench.files.fail = random() < 0.1;
     } else {
+      if (random() < 0.5) this.#reportLoads();
       await bench.advance(this.pick([1, 50, 400, 2500, 20_000]), 250);
     }
     if (random() < 0.7) await bench.settle();

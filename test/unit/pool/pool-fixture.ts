@@ -104,7 +104,7 @@ export class Bench {
   readonly lines: string[] = [];
   readonly pool: Pool;
 
-  constructor(server: Texts<ServerSettings> = {}) {
+  constructor(server: Texts<ServerSettings> = {}, { cores }: { readonly cores?: number } = {}) {
     this.pool = new Pool({
       spawner: this.spawner,
       files: this.files,
@@ -118,6 +118,7 @@ export class Bench {
       ),
       server: serverSettings(server),
       random: () => 0,
+      ...(cores === undefined ? {} : { cores }),
       audit: assertPool,
     });
   }

@@ -17,6 +17,7 @@ function load(facts: Partial<GroupLoad>): GroupLoad {
     waiting: 0,
     concurrency: 0,
     allBusy: false,
+    saturated: false,
     paused: false,
     ...facts,
   };
@@ -43,6 +44,9 @@ const growth: [
   ['unlimited processes are one for all', { minInstances: 0, waiting: 50 }, 6, 1, 0, false],
   ['as many as the waiting need', { minInstances: 0, ready: 1, waiting: 3, concurrency: 2 }, 6, 2, 0, false],
   ['one ahead when all are busy', { ready: 1, allBusy: true, concurrency: 1 }, 6, 1, 0, false],
+  ['one more when the event loops are full', { ready: 1, saturated: true }, 6, 1, 0, false],
+  ['full loops are no reason to starve', { ready: 1, saturated: true }, 0, 0, 1, false],
+  ['MaxInstances wins over full loops', { ready: 2, saturated: true, maxInstances: 2 }, 6, 0, 0, false],
   ['but only one', { ready: 1, starting: 1, allBusy: true, concurrency: 1 }, 6, 0, 0, false],
   [
     'MaxInstances wins over waiting',
