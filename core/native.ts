@@ -174,7 +174,7 @@ interface Addon {
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
   lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
   groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
-  statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void;
+  statBeneath(root: string, relative: string, done: (facts: StatFacts) => void, asMaker: boolean): void;
   openFile(order: OpenOrder, done: (opening: Opening) => void): void;
   appendBytes(fd: number, bytes: Buffer, done: (result: Appended) => void): void;
   readBytes(fd: number, limit: number, done: (result: ReadBytes) => void): void;
@@ -369,12 +369,22 @@ export function findGroupList(user: string, gid: number): Promise<number[]> {
   return new Promise((resolve) => addon().groupList(user, gid, resolve));
 }
 
+/** What to do with a symlink below the root that leads out of it; `as its maker`: with the rights of its owner, never root's. */
+export type WayOut = 'refused' | 'as its maker';
+
 /**
  * Facts about `relative` below `root`, on a thread. The root may be reached through symlinks; below it no symlink may
- * leave it, and the last component is not followed. An empty `relative` asks for the root itself.
+ * leave it unless `wayOut` says so, and the last component is not followed. An empty `relative` asks for the root
+ * itself.
  */
-export function statBeneath(root: string, relative: string, done: (facts: StatFacts) => void): void {
-  addon().statBeneath(root, relative, (facts) => loudly(() => done(facts)));
+export function statBeneath(
+  root: string,
+  relative: string,
+  wayOut: WayOut,
+  done: (facts: StatFacts) => void,
+): void {
+  const asMaker = wayOut === 'as its maker';
+  addon().statBeneath(root, relative, (facts) => loudly(() => done(facts)), asMaker);
 }
 
 /** Opens on a thread, with the rights of the identity for this file alone. Regular files and /dev/null only. */

@@ -3,6 +3,7 @@
  * supervisor can do it without following what a user may have put there. Bounded in number and in time. The pool's
  * restart watch, log files of apps and error pages ask.
  */
+import { constants } from 'node:os';
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { errnoName } from '../base/errno.js';
 import { deferred, type Deferred } from '../base/deferred.js';
@@ -25,6 +26,8 @@ interface Pending<Answer> {
 
 const TIMEOUT_MS = 10_000;
 const MAX_PENDING = 1024;
+/** What says that a file is not there; anything else says nothing about it. */
+const ABSENT: readonly number[] = [constants.errno.ENOENT, constants.errno.ENOTDIR];
 const NOTHING: FileFacts = { exists: false, mtimeNs: 0n, inode: 0n };
 
 /** Questions of one kind that wait for their answers. */
@@ -73,7 +76,7 @@ export class SupervisorFiles {
 
   /**
    * @param place the restart directory (absolute or relative to the app root), or the startup file
-   * @throws Error when there is no answer in time (a dead mount), or too many questions are open
+   * @throws Error when nobody can say: no answer in time (a dead mount), no right to look, too many open questions
    */
   stat(appRoot: string, question: StatQuestion, place: string): Promise<FileFacts> {
     return this.#stats.ask(`${question} of ${appRoot}`, (requestId) =>
@@ -81,8 +84,11 @@ export class SupervisorFiles {
     );
   }
 
-  handle({ requestId, exists, mtimeNs, inode }: Message<'STAT_RESULT'>): void {
-    this.#stats.take(requestId)?.resolve(exists === 1 ? { exists: true, mtimeNs, inode } : NOTHING);
+  handle({ requestId, exists, mtimeNs, inode, errno }: Message<'STAT_RESULT'>): void {
+    const waiting = this.#stats.take(requestId);
+    if (exists === 1) waiting?.resolve({ exists: true, mtimeNs, inode });
+    else if (ABSENT.includes(errno)) waiting?.resolve(NOTHING);
+    else waiting?.reject(new Error(errnoName(errno)));
   }
 
   /**

@@ -24,7 +24,7 @@ export interface IdentityRequest {
 }
 
 function examine(root: string, relative: string): Promise<StatFacts> {
-  return new Promise((resolve) => statBeneath(root, relative, resolve));
+  return new Promise((resolve) => statBeneath(root, relative, 'refused', resolve));
 }
 
 async function examineApp(request: IdentityRequest): Promise<StatFacts> {

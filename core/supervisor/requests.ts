@@ -206,14 +206,24 @@ export class RequestHandler {
     if (question === undefined) return answer(constants.errno.EINVAL);
     if (this.#open >= MAX_OPEN) return answer(constants.errno.EAGAIN);
     const isFile = question === 'startup';
-    const absolute = !isFile && path.isAbsolute(message.place);
-    const root = absolute ? message.place : message.appRoot;
-    const relative = isFile ? message.place : path.join(absolute ? '' : message.place, question);
+    const elsewhere = isFile ? undefined : otherRoot(message.appRoot, message.place);
+    const root = elsewhere ?? message.appRoot;
+    const relative = isFile
+      ? message.place
+      : path.join(elsewhere === undefined ? message.place : '', question);
     this.#open += 1;
-    statBeneath(root, relative, (facts) => {
+    // Restart files are only looked at: tmp/ may be a symlink to what all releases of an app share.
+    statBeneath(root, relative, isFile ? 'refused' : 'as its maker', (facts) => {
       this.#open -= 1;
       if (facts.errno === 0) answer(0, facts);
       else answer(facts.errno);
     });
   }
+}
+
+/** The restart directory, if the configuration itself puts it outside of the app root. */
+function otherRoot(appRoot: string, place: string): string | undefined {
+  if (path.isAbsolute(place)) return place;
+  // Not joined: what `..` means is said by the file system, since the app root may be a symlink.
+  return path.normalize(place).split('/')[0] === '..' ? `${appRoot}/${place}` : undefined;
 }

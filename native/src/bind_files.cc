@@ -104,7 +104,11 @@ Napi::Value group_list(const Napi::CallbackInfo& info) {
 Napi::Value stat_file(const Napi::CallbackInfo& info) {
   const std::string root = info[0].As<Napi::String>();
   const std::string relative = info[1].As<Napi::String>();
-  return now_or_later<StatFacts>(info, 2, [root, relative] { return stat_beneath(root, relative); }, facts_value);
+  // Only on a thread of its own: it gives up rights.
+  const bool may_follow = info[2].IsFunction() && info[3].ToBoolean();
+  const WayOut way_out = may_follow ? WayOut::kAsItsMaker : WayOut::kRefused;
+  const auto look = [root, relative, way_out] { return stat_beneath(root, relative, way_out); };
+  return now_or_later<StatFacts>(info, 2, look, facts_value);
 }
 
 }  // namespace

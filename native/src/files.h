@@ -15,7 +15,13 @@ struct StatFacts {
   std::string root_path;  // without symlinks
 };
 
-// The root may be reached through symlinks; below it none may lead out, and the last component is not followed.
-StatFacts stat_beneath(const std::string& root, const std::string& relative);
+// What to do with a symlink below the root that leads out of it.
+enum class WayOut {
+  kRefused,     // EXDEV
+  kAsItsMaker,  // follow it with the rights of its owner, never root's, and keep only those in this thread
+};
+
+// The root may be reached through symlinks; the last component is not followed.
+StatFacts stat_beneath(const std::string& root, const std::string& relative, WayOut way_out);
 
 }  // namespace passenger

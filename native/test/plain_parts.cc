@@ -188,6 +188,36 @@ void records() {
   close(pair[0]);
 }
 
+// On a thread of its own, since it may give up rights.
+int error_as_maker(const std::string& root, const std::string& relative) {
+  int error = -1;
+  std::thread([&] { error = stat_beneath(root, relative, WayOut::kAsItsMaker).error; }).join();
+  return error;
+}
+
+void ways_out(const std::string& base) {
+  const std::string shared = base + "/shared", app = base + "/app", link = app + "/tmp";
+  expect(mkdir(shared.c_str(), 0711) == 0 && mkdir(app.c_str(), 0755) == 0, "mkdir");
+  chmod(base.c_str(), 0755);
+  expect(symlink("../shared", link.c_str()) == 0, "symlink");
+  expect(error_as_maker(app, "tmp/restart.txt") == ENOENT, "looked at");
+  expect(mkdir((shared + "/restart.txt").c_str(), 0700) == 0 && error_as_maker(app, "tmp/restart.txt") == 0, "found");
+  expect(error_as_maker(app, "../shared/restart.txt") == EXDEV, "only by symlinks");
+  if (geteuid() == 0) {
+    chmod(shared.c_str(), 0700);
+    expect(error_as_maker(app, "tmp/restart.txt") == EACCES, "root's link as nobody");
+    expect(chown(shared.c_str(), 4243, 0) == 0 && chown(app.c_str(), 4243, 0) == 0, "chown");
+    expect(error_as_maker(app, "tmp/restart.txt") == 0, "or as the root's owner");
+    expect(lchown(link.c_str(), 4242, 0) == 0 && error_as_maker(app, "tmp/restart.txt") == EACCES, "not its owner's");
+    expect(chown(shared.c_str(), 4242, 0) == 0 && error_as_maker(app, "tmp/restart.txt") == 0, "its owner's");
+    expect(stat_beneath(base, "shared/restart.txt", WayOut::kRefused).error == 0, "this thread has its rights");
+  }
+  rmdir((shared + "/restart.txt").c_str());
+  unlink(link.c_str());
+  rmdir(app.c_str());
+  rmdir(shared.c_str());
+}
+
 void files_and_sockets() {
   char directory[] = "/tmp/psg-plain-XXXXXX";
   expect(mkdtemp(directory) != nullptr, "mkdtemp");
@@ -200,12 +230,13 @@ void files_and_sockets() {
   expect(listen_unix(std::string(200, 'x'), 8, 0, 0, 0600) == -1 && errno == ENAMETOOLONG, "long path");
   close(fd);
   expect(symlink("/etc", link.c_str()) == 0, "symlink");
-  expect(stat_beneath(base, "s").error == 0, "plain file");
-  expect(stat_beneath(base, "out/passwd").error == EXDEV, "way out");
-  expect(stat_beneath(base, "../etc").error == EXDEV, "way up");
-  expect(S_ISLNK(stat_beneath(base, "out").file.st_mode), "the link itself");
-  expect(stat_beneath(link, "passwd").error == 0 && stat_beneath(link, "").root_path == "/etc", "root by a symlink");
-  expect(stat_beneath("/nowhere", "x").root_error == ENOENT, "no root");
+  expect(stat_beneath(base, "s", WayOut::kRefused).error == 0, "plain file");
+  expect(stat_beneath(base, "out/passwd", WayOut::kRefused).error == EXDEV, "way out");
+  expect(stat_beneath(base, "../etc", WayOut::kRefused).error == EXDEV, "way up");
+  expect(S_ISLNK(stat_beneath(base, "out", WayOut::kRefused).file.st_mode), "the link itself");
+  expect(stat_beneath(link, "passwd", WayOut::kRefused).error == 0 && stat_beneath(link, "", WayOut::kRefused).root_path == "/etc", "root by a symlink");
+  expect(stat_beneath("/nowhere", "x", WayOut::kRefused).root_error == ENOENT, "no root");
+  ways_out(base);
   unlink(socket_file.c_str());
   unlink(link.c_str());
   rmdir(directory);

@@ -1,11 +1,13 @@
 /** tmp/restart.txt brings new code without a failed request. */
 import assert from 'node:assert/strict';
-import { utimesSync, writeFileSync, unlinkSync, mkdirSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Apache } from '../support/apache.js';
 import { giveTo } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
 import { openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
-import { appPids, rule } from './kit.js';
+import { appPids, logLine, rule, site, type Scene } from './kit.js';
 
 const NOW = { server: 'PassengerStatThrottleRate 0' };
 
@@ -41,13 +43,26 @@ rule('an older time of restart.txt counts as well, its removal does not', {}, as
   assert.equal(await pid(), second);
 });
 
-rule('PassengerRestartDir names another place', {}, async (scene) => {
-  const { apache, app } = await scene.serve('probe', 'PassengerRestartDir deploy', NOW);
-  mkdirSync(`${app}/deploy`);
-  const before = (await ask(apache.port, 'a.test', '/pid')).text;
-  writeFileSync(`${app}/deploy/restart.txt`, '');
-  assert.notEqual((await ask(apache.port, 'a.test', '/pid')).text, before);
-});
+rule(
+  'PassengerRestartDir names another place: in the app, absolute, or beside the app',
+  {},
+  async (scene) => {
+    const app = await scene.app('probe');
+    for (const [name, dir] of [
+      ['a.test', 'deploy'],
+      ['b.test', `${app}-absolute`],
+      ['c.test', '../probe-beside'],
+    ] as const) {
+      const apache = await scene.start({ vhosts: [site(name, app, `PassengerRestartDir ${dir}`)], ...NOW });
+      const place = resolve(app, dir);
+      mkdirSync(place);
+      const before = (await ask(apache.port, name, '/pid')).text;
+      writeFileSync(`${place}/restart.txt`, '');
+      assert.notEqual((await ask(apache.port, name, '/pid')).text, before, dir);
+      await apache.stop();
+    }
+  },
+);
 
 rule('always_restart.txt restarts for each request', {}, async (scene) => {
   const { apache, app } = await scene.serve('probe', '', NOW);
@@ -85,3 +100,46 @@ rule('requests that run during a restart finish on the old process', {}, async (
   assert.equal((await ask(apache.port, 'a.test', '/version')).text, '2');
   assert.equal((await slow).text, `slow ${old} 1`);
 });
+
+/** As deployment tools lay out an app: `current` is one of the releases, and all of them share their tmp/. */
+async function releases(scene: Scene): Promise<{ apache: Apache; current: string; shared: string }> {
+  const app = await scene.app('probe');
+  const base = dirname(app);
+  const [current, shared] = [`${base}/current`, `${base}/shared`];
+  rmSync(`${app}/tmp`, { recursive: true });
+  mkdirSync(shared, { mode: 0o700 });
+  giveTo(shared, 'psgapp1');
+  symlinkSync('../shared', `${app}/tmp`);
+  symlinkSync('probe', current);
+  const apache = await scene.start({ vhosts: [site('a.test', current)], ...NOW });
+  return { apache, current, shared };
+}
+
+rule(
+  'a tmp/ that all releases share is looked into, although it is outside of the app',
+  {},
+  async (scene) => {
+    const { apache, shared } = await releases(scene);
+    const pid = async (): Promise<string> => (await ask(apache.port, 'a.test', '/pid')).text;
+    const first = await pid();
+    writeFileSync(`${shared}/restart.txt`, '');
+    const second = await pid();
+    assert.notEqual(second, first);
+    assert.equal(await pid(), second);
+  },
+);
+
+rule(
+  'a tmp/ that leads where its owner may not look restarts nothing, and the log says so',
+  { root: true },
+  async (scene) => {
+    const { apache, shared } = await releases(scene);
+    apache.allowLog(/PSG5009/);
+    chownSync(shared, 0, 0);
+    const pid = async (): Promise<string> => (await ask(apache.port, 'a.test', '/pid')).text;
+    const first = await pid();
+    writeFileSync(`${shared}/restart.txt`, '');
+    assert.equal(await pid(), first);
+    await logLine(apache, /PSG5009/);
+  },
+);

@@ -205,7 +205,9 @@ export const APP_DIRECTIVES = [
     status: 'supported',
     cli: '--restart-dir',
     summary: 'Directory of restart.txt, absolute or relative to the app root',
-    details: 'The app is restarted when restart.txt in it appears or its time changes.',
+    details:
+      'The app is restarted when restart.txt in it appears or its time changes. It may be a symlink out of the app root: that ' +
+      'is followed with the rights of its owner.',
     example: 'PassengerRestartDir tmp',
   },
   {

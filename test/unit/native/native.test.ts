@@ -160,7 +160,7 @@ test('a callback that throws reaches the top of the process', async (t) => {
   let caught: unknown;
   process.once('uncaughtException', (error) => (caught = error));
   t.after(() => before.forEach((listener) => process.on('uncaughtException', listener)));
-  statBeneath('/', 'etc', () => {
+  statBeneath('/', 'etc', 'refused', () => {
     throw new Error('from a callback');
   });
   await eventually(2000, 'exception', () => caught !== undefined);

@@ -214,27 +214,60 @@ test('signals reach children of ours only', asRoot, async (t) => {
   assert.equal(isGone(driver.pid), false);
 });
 
-test('STAT answers the three questions and follows no symlink out of the app root', asRoot, async (t) => {
-  const driver = await serving(t);
-  const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
-  fs.chmodSync(appRoot, 0o700);
-  fs.mkdirSync(path.join(appRoot, 'tmp'));
-  fs.writeFileSync(path.join(appRoot, 'tmp', 'restart.txt'), '');
-  fs.symlinkSync('/etc', path.join(appRoot, 'out'));
-  fs.symlinkSync('/etc/shadow', path.join(appRoot, 'link.js'));
-  const { mtimeNs, ino } = fs.statSync(path.join(appRoot, 'tmp', 'restart.txt'), { bigint: true });
-  const ask = async (requestId: number, question: string, place: string) => {
-    driver.send({ type: 'STAT', requestId, appRoot, question, place });
-    return driver.told('STAT_RESULT', (m) => m['requestId'] === requestId);
-  };
-  const found = await ask(1, 'restart.txt', 'tmp');
-  assert.deepEqual([found['exists'], found['mtimeNs'], found['inode']], [1, String(mtimeNs), String(ino)]);
-  assert.equal((await ask(2, 'always_restart.txt', 'tmp'))['errno'], 2);
-  assert.equal((await ask(3, 'restart.txt', path.join(appRoot, 'tmp')))['exists'], 1);
-  assert.equal((await ask(4, 'startup', 'server.js'))['exists'], 1);
-  assert.equal((await ask(5, 'startup', 'out/hostname'))['errno'], 18);
-  assert.equal((await ask(6, 'startup', '../../etc/passwd'))['errno'], 18);
-  const link = await ask(7, 'startup', 'link.js');
-  assert.equal(link['inode'], String(fs.lstatSync(path.join(appRoot, 'link.js'), { bigint: true }).ino));
-  assert.equal((await ask(8, '/etc/shadow', ''))['errno'], 22);
-});
+test(
+  'STAT answers the three questions and follows no symlink of a startup file out of the app root',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t);
+    const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+    fs.chmodSync(appRoot, 0o700);
+    fs.mkdirSync(path.join(appRoot, 'tmp'));
+    fs.writeFileSync(path.join(appRoot, 'tmp', 'restart.txt'), '');
+    fs.symlinkSync('/etc', path.join(appRoot, 'out'));
+    fs.symlinkSync('/etc/shadow', path.join(appRoot, 'link.js'));
+    const { mtimeNs, ino } = fs.statSync(path.join(appRoot, 'tmp', 'restart.txt'), { bigint: true });
+    const ask = async (requestId: number, question: string, place: string) => {
+      driver.send({ type: 'STAT', requestId, appRoot, question, place });
+      return driver.told('STAT_RESULT', (m) => m['requestId'] === requestId);
+    };
+    const found = await ask(1, 'restart.txt', 'tmp');
+    assert.deepEqual([found['exists'], found['mtimeNs'], found['inode']], [1, String(mtimeNs), String(ino)]);
+    assert.equal((await ask(2, 'always_restart.txt', 'tmp'))['errno'], 2);
+    assert.equal((await ask(3, 'restart.txt', path.join(appRoot, 'tmp')))['exists'], 1);
+    assert.equal((await ask(4, 'startup', 'server.js'))['exists'], 1);
+    assert.equal((await ask(5, 'startup', 'out/hostname'))['errno'], 18);
+    assert.equal((await ask(6, 'startup', '../../etc/passwd'))['errno'], 18);
+    const link = await ask(7, 'startup', 'link.js');
+    assert.equal(link['inode'], String(fs.lstatSync(path.join(appRoot, 'link.js'), { bigint: true }).ino));
+    assert.equal((await ask(8, '/etc/shadow', ''))['errno'], 22);
+  },
+);
+
+test(
+  'restart files are found through a symlink out of the app root, with the rights of its owner',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t);
+    const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+    const shared = path.join(driver.base, 'shared');
+    fs.mkdirSync(shared, { mode: 0o700 });
+    fs.writeFileSync(path.join(shared, 'restart.txt'), '');
+    fs.symlinkSync('../shared', path.join(appRoot, 'tmp'));
+    fs.chmodSync(driver.base, 0o711);
+    let requestId = 0;
+    const errno = async (place: string): Promise<unknown> => {
+      requestId += 1;
+      driver.send({ type: 'STAT', requestId, appRoot, question: 'restart.txt', place });
+      return (await driver.told('STAT_RESULT', (m) => m['requestId'] === requestId))['errno'];
+    };
+    fs.lchownSync(path.join(appRoot, 'tmp'), GAMES, GAMES);
+    assert.equal(await errno('tmp'), 13, 'its owner may not look there');
+    fs.chownSync(shared, GAMES, GAMES);
+    assert.equal(await errno('tmp'), 0);
+    fs.lchownSync(path.join(appRoot, 'tmp'), 0, 0);
+    assert.equal(await errno('tmp'), 0, 'those of the owner of the app root, who could have made it');
+    fs.chownSync(appRoot, 0, 0);
+    assert.equal(await errno('tmp'), 13, 'root lends nobody its rights');
+    assert.equal(await errno('../shared'), 0, 'a place that the configuration names');
+  },
+);
