@@ -179,6 +179,7 @@ rule('a core that cannot start: 503, never the source of the app', { root: true 
   try {
     const apache = await scene.start({
       server: `PassengerRoot ${broken}`,
+      coreless: true,
       vhosts: [{ name: 'a.test', documentRoot: `${app}/public` }],
     });
     apache.allowLog(/PSG\d{4}|passenger/);

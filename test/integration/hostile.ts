@@ -17,8 +17,10 @@ export interface Talk {
 }
 
 export interface TalkOptions {
-  /** Gives up waiting when nothing came for so long. */
+  /** Gives up waiting when nothing came for so long; on a busy machine somewhat longer, unless it is enough. */
   readonly quietMs?: number;
+  /** Asked when it is quiet: whether all that is expected has come. */
+  readonly enough?: (talk: Talk) => boolean;
   /** Sent after the answer to `bytes` has begun. */
   readonly pieces?: readonly string[];
 }
@@ -32,15 +34,21 @@ export function converse(port: number, bytes: string, options: TalkOptions = {})
     const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     let timer: NodeJS.Timeout | undefined;
     let pieces: NodeJS.Timeout | undefined;
+    const talk = (end: Talk['end']): Talk => ({ text: Buffer.concat(parts).toString('latin1'), end });
     const finish = (end: Talk['end']): void => {
       clearTimeout(timer);
       clearInterval(pieces);
       socket.destroy();
-      done({ text: Buffer.concat(parts).toString('latin1'), end });
+      done(talk(end));
+    };
+    const { quietMs = 3000, enough = () => false } = options;
+    const quiet = (): void => {
+      if (enough(talk('open'))) finish('open');
+      else timer = setTimeout(() => finish('open'), patience(quietMs) - quietMs);
     };
     const again = (): void => {
       clearTimeout(timer);
-      timer = setTimeout(() => finish('open'), options.quietMs ?? patience(3000));
+      timer = setTimeout(quiet, quietMs);
     };
     socket.on('connect', () => {
       socket.write(bytes, 'latin1');

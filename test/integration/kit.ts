@@ -10,7 +10,7 @@ import { Apache, type ApacheOptions, type VirtualHost } from '../support/apache.
 import { copyApp } from '../support/apps.js';
 import { integrationTest } from '../support/audit.js';
 import { eventually } from '../support/eventually.js';
-import { allProcesses, processInfo } from '../support/processes.js';
+import { childrenOf, processInfo } from '../support/processes.js';
 
 /** One test: what it starts is stopped and audited when the body has returned. */
 export class Scene {
@@ -84,8 +84,8 @@ export function appPids(apache: Apache, appRoot = ''): number[] {
 
 /** Pids of Apache's children that serve requests. */
 export function apacheChildren(apache: Apache): number[] {
-  return allProcesses()
-    .filter(({ parent, title }) => parent === apache.pid && title.includes('apache2'))
+  return childrenOf(apache.pid)
+    .filter(({ title }) => title.includes('apache2'))
     .map(({ pid }) => pid);
 }
 

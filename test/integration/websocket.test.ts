@@ -61,7 +61,7 @@ for (const mpm of MPMS) {
   rule(`${mpm}: an idle tunnel outlives Timeout and mod_reqtimeout`, NEEDS_WS, async (scene) => {
     const { apache, tlsPort } = await serveTls(
       scene,
-      'Timeout 2\nRequestReadTimeout header=2 body=1',
+      'Timeout 1\nRequestReadTimeout header=1 body=1',
       ['reqtimeout'],
       {
         app: 'tunnel-app',
@@ -70,7 +70,7 @@ for (const mpm of MPMS) {
     );
     const chats = [await Chat.open(apache.port), await Chat.open(tlsPort, '/ws', { tls: true })];
     for (const chat of chats) await chat.say('before');
-    await new Promise((turn) => setTimeout(turn, 5000));
+    await new Promise((turn) => setTimeout(turn, 3000));
     for (const chat of chats) assert.equal(await chat.say('after'), 'after');
     for (const chat of chats) chat.socket.close(1000);
     for (const chat of chats) assert.equal((await chat.ended()).code, 1000);

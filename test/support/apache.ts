@@ -4,7 +4,7 @@
  * The contract of start and stop: start() returns when a child of this Apache has answered a request; stop() returns when
  * the parent, the supervisor, the core and all app processes are gone. stop() is called by the audit if the test did not.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -13,9 +13,18 @@ import { freePort, PrivateApache, type Mpm } from '../../core/cli/private-apache
 import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
 import { findInstances } from '../../core/instance/instances.js';
 import { currentTest, type Audited } from './current-test.js';
-import { eventually } from './eventually.js';
+import { eventually, perhaps } from './eventually.js';
 import { openConnections } from './ports.js';
-import { ageMs, allProcesses, descriptorsOf, familyOf, stillRuns, type ProcessInfo } from './processes.js';
+import {
+  ageMs,
+  allProcesses,
+  childrenOf,
+  descriptorsOf,
+  familyOf,
+  stillRuns,
+  threadCount,
+  type ProcessInfo,
+} from './processes.js';
 import { userNamed } from './users.js';
 
 export interface VirtualHost {
@@ -39,6 +48,8 @@ export interface ApacheOptions {
   readonly extraEnv?: NodeJS.ProcessEnv;
   /** Without our module: for tests of the harness. */
   readonly plain?: boolean;
+  /** No core will serve: start() does not wait for one. */
+  readonly coreless?: boolean;
   /** How long the audit waits for everything to be gone after stop(). */
   readonly goneDeadlineMs?: number;
 }
@@ -66,8 +77,10 @@ const TESTED_ROOT = process.env['PSG_TEST_ROOT'] ?? ROOT;
 /** Nothing of ours may outlive Apache's parent for longer: polite stop (10 s), then force. */
 const GONE_DEADLINE_MS = 20_000;
 
-/** Starting 25 threads takes a child a few milliseconds, on a loaded machine some hundred. */
+/** Starting 25 threads takes a child a few milliseconds, on a loaded machine some hundred; then it has grown anyway. */
 const GROWN_MS = 400;
+/** Beside its workers a child of a threaded MPM has a listener and a main thread; meanwhile also one that starts them. */
+const OTHER_THREADS = 2;
 
 const ALARMING = [
   /^\[[^\]]+\] \[[\w.-]*:(?:warn|error|crit|alert|emerg)\]/,
@@ -133,7 +146,7 @@ export class Apache implements Audited {
         const server = await Apache.#launch(dir, port, registry, options);
         const apache = new Apache(dir, port, registry, server, options.goneDeadlineMs ?? GONE_DEADLINE_MS);
         currentTest().audited.push(apache);
-        if (options.plain !== true) await apache.#awaitCore();
+        if (options.plain !== true && options.coreless !== true) await apache.#awaitCore();
         return apache;
       } catch (error) {
         // Another test took the port between our look and Apache's start.
@@ -218,11 +231,7 @@ export class Apache implements Audited {
       return this.#children().some(({ pid }) => !old.has(pid)) && (await this.server.answers());
     });
     // Old children end at once, unless a request is still under way in them.
-    await eventually(
-      5000,
-      'old children are gone',
-      () => !this.#children().some(({ pid }) => old.has(pid)),
-    ).catch(() => undefined);
+    await perhaps(5000, () => !this.#children().some(({ pid }) => old.has(pid)));
   }
 
   /** A signal to Apache's parent. */
@@ -313,7 +322,7 @@ export class Apache implements Audited {
   }
 
   #children(): ProcessInfo[] {
-    return allProcesses().filter(({ parent, title }) => parent === this.pid && title.includes('apache2'));
+    return childrenOf(this.pid).filter(({ title }) => title.includes('apache2'));
   }
 
   /**
@@ -321,8 +330,19 @@ export class Apache implements Audited {
    * also without our module: seen with plain Apache 2.4.71. A user does not stop a server in its first moments.
    */
   async #awaitGrownChildren(): Promise<void> {
-    const grown = (): boolean => this.#children().every((child) => ageMs(child) >= GROWN_MS);
-    await eventually(2000, 'the children have started their threads', grown).catch(() => undefined);
+    const configuration = readFileSync(this.server.configFile, 'utf8');
+    const sizes = [...configuration.matchAll(/^ *ThreadsPerChild (\d+)/gm)];
+    const all = sizes.length === 0 ? 1 : Number(sizes.at(-1)?.[1]) + OTHER_THREADS;
+    let before = false;
+    const grown = (): boolean => {
+      const now = this.#children().every(
+        (child) => threadCount(child.pid) >= all || ageMs(child) >= GROWN_MS,
+      );
+      const twice = now && before;
+      before = now;
+      return twice;
+    };
+    await perhaps(2000, grown);
   }
 
   /**
@@ -336,7 +356,7 @@ export class Apache implements Audited {
       quiet = openConnections(this.port) === 0 ? quiet + 1 : 0;
       return quiet >= 5;
     };
-    await eventually(500, 'the last connections have ended', settled).catch(() => undefined);
+    await perhaps(500, settled);
   }
 
   #buffersOfCore(): string[] {

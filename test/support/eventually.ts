@@ -22,6 +22,14 @@ export async function eventually<T>(
   }
 }
 
+/** Gives something time to happen, `forMs` and no more: tells whether it has. For what may as well not happen. */
+export async function perhaps(forMs: number, condition: () => boolean | Promise<boolean>): Promise<boolean> {
+  for (const end = performance.now() + forMs; performance.now() < end; await pause(10)) {
+    if (await condition()) return true;
+  }
+  return false;
+}
+
 /** Watches for `forMs` that `condition` never holds. */
 export async function neverWithin(
   forMs: number,

@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 
 const VERSION = readVersion();
-const hangs = { last: { state: 'none' }, open: 0 };
+const hangs = { last: { state: 'none' }, open: 0, poured: 0 };
 const uploads = { last: { state: 'none' } };
 
 function readVersion() {
@@ -74,6 +74,7 @@ function pour(res, total, done) {
     while (left > 0) {
       const part = left >= block.length ? block : block.subarray(0, left);
       left -= part.length;
+      hangs.poured += part.length;
       if (!res.write(part)) {
         res.once('drain', go);
         return;
@@ -251,7 +252,7 @@ const ROUTES = {
     res.writeHead(200, { 'Content-Type': 'application/octet-stream' });
     pour(res, Number(q.get('n')), () => res.end());
   },
-  '/aborted': (req, res) => json(res, { ...hangs.last, open: hangs.open }),
+  '/aborted': (req, res) => json(res, { ...hangs.last, open: hangs.open, poured: hangs.poured }),
   '/spin': (req, res, q) => {
     const end = performance.now() + Number(q.get('ms') ?? 1000);
     while (performance.now() < end);
