@@ -98,6 +98,45 @@ static const char *parse_text(cmd_parms *cmd, const psg_directive *row, const ch
     return NULL;
 }
 
+/* RFC 9110's token: what names of fields and cookies are made of. */
+#define TOKEN_CHARS "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define MAX_TOKEN 64
+#define MAX_ATTRIBUTES 1024
+
+static const char *parse_token(cmd_parms *cmd, const psg_directive *row, const char **value)
+{
+    apr_size_t length = strlen(*value);
+
+    if (length == 0 || length > MAX_TOKEN || strspn(*value, TOKEN_CHARS) != length) {
+        return wrong(cmd, row, *value, "a token of at most 64 characters");
+    }
+    return NULL;
+}
+
+/* NAME or NAME=VALUE, separated by semicolons: it becomes a part of Set-Cookie as it is. */
+static const char *parse_attributes(cmd_parms *cmd, const psg_directive *row, const char **value)
+{
+    const char *at = *value;
+    int good = strlen(at) <= MAX_ATTRIBUTES;
+
+    while (good) {
+        at += strspn(at, "; ");
+        if (*at == '\0') {
+            return NULL;
+        }
+        good = strspn(at, TOKEN_CHARS) > 0;
+        at += strspn(at, TOKEN_CHARS);
+        if (*at == '=') {
+            while (*at >= ' ' && *at < 0x7f && *at != ';') {
+                at++;
+            }
+        }
+        at += strspn(at, " ");
+        good = good && (*at == ';' || *at == '\0');
+    }
+    return wrong(cmd, row, *value, "attributes of a cookie, separated by semicolons");
+}
+
 static const char *parse_value(cmd_parms *cmd, const psg_directive *row, const char **value)
 {
     switch (row->kind) {
@@ -105,6 +144,10 @@ static const char *parse_value(cmd_parms *cmd, const psg_directive *row, const c
         return parse_flag(cmd, row, value);
     case PSG_KIND_INT:
         return parse_int(cmd, row, value);
+    case PSG_KIND_TOKEN:
+        return parse_token(cmd, row, value);
+    case PSG_KIND_ATTRIBUTES:
+        return parse_attributes(cmd, row, value);
     case PSG_KIND_ENUM:
         return parse_enum(cmd, row, value);
     default:
@@ -176,6 +219,8 @@ static const char *assign_pair(cmd_parms *cmd, void *conf, const char *first, co
 #define PSG_FUNCTION_PSG_KIND_INT {.take1 = assign_one}
 #define PSG_FUNCTION_PSG_KIND_STRING {.take1 = assign_one}
 #define PSG_FUNCTION_PSG_KIND_PATH {.take1 = assign_one}
+#define PSG_FUNCTION_PSG_KIND_TOKEN {.take1 = assign_one}
+#define PSG_FUNCTION_PSG_KIND_ATTRIBUTES {.take1 = assign_one}
 #define PSG_FUNCTION_PSG_KIND_ENUM {.take1 = assign_one}
 #define PSG_FUNCTION_PSG_KIND_SET {.take1 = assign_one}
 #define PSG_FUNCTION_PSG_KIND_PAIR {.take2 = assign_pair}

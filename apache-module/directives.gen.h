@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "1375892b8e2f45bb"
+#define PSG_TABLE_HASH "b617f2f3e0964943"
 #define PSG_DIRECTIVE_COUNT 118
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -65,9 +65,9 @@
   ROW(54, "PassengerBufferResponse", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Let Apache collect the response instead of sending each piece at once") \
   ROW(55, "PassengerErrorOverride", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Replace the app's own error responses (400 and up) by Apache's ErrorDocument") \
   ROW(56, "PassengerAllowEncodedSlashes", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_SUPPORTED, -1, 0, "Give the app the URI as the client wrote it, so that %2F survives") \
-  ROW(57, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
-  ROW(58, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Name of the cookie of PassengerStickySessions") \
-  ROW(59, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_PLANNED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
+  ROW(57, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
+  ROW(58, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_TOKEN, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Name of the cookie of PassengerStickySessions") \
+  ROW(59, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_ATTRIBUTES, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
   ROW(60, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
   ROW(61, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
   ROW(62, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \

@@ -43,9 +43,12 @@ interface IntKind {
   readonly max: number;
   readonly unit?: 's' | 'MB' | 'bytes' | '%';
 }
-/** A `path` is absolute; what is relative to the app root is a `string`. Empty means none. */
+/**
+ * A `path` is absolute; what is relative to the app root is a `string`. Empty means none. `token` and
+ * `cookie-attributes` go into header fields: printable ASCII, of bounded length (value.ts).
+ */
 interface TextKind {
-  readonly kind: 'string' | 'path';
+  readonly kind: 'string' | 'path' | 'token' | 'cookie-attributes';
   readonly default: string;
 }
 interface EnumKind {

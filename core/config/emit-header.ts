@@ -8,6 +8,8 @@ const C_KINDS: Readonly<Record<(SettingRow | InertRow)['kind'], string>> = {
   int: 'INT',
   string: 'STRING',
   path: 'PATH',
+  token: 'TOKEN',
+  'cookie-attributes': 'ATTRIBUTES',
   enum: 'ENUM',
   'uri-set': 'SET',
   'string-set': 'SET',

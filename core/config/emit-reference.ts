@@ -57,6 +57,10 @@ function valueText(row: SettingRow): string {
       return 'absolute path, repeatable';
     case 'string-set':
       return 'text, repeatable';
+    case 'token':
+      return 'a token (letters, digits and some signs), at most 64 characters';
+    case 'cookie-attributes':
+      return '`NAME` or `NAME=VALUE`, separated by semicolons; printable ASCII, at most 1024 characters';
     case 'string':
       return 'text';
   }

@@ -41,6 +41,24 @@ function parseText(row: SettingRow, text: string): string {
   return text;
 }
 
+/** As in RFC 9110; what names of fields and cookies are made of. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
+/** `NAME` or `NAME=VALUE`, as it goes into Set-Cookie. */
+const COOKIE_ATTRIBUTE = /^ *[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=[ -:<-~]*)? *$/;
+const MAX_ATTRIBUTES = 1024;
+
+function parseToken(row: SettingRow, text: string): string {
+  if (!TOKEN.test(text)) throw illegal(row, 'a token of at most 64 characters');
+  return text;
+}
+
+function parseCookieAttributes(row: SettingRow, text: string): string {
+  const legal = text.split(';').every((part) => /^ *$/.test(part) || COOKIE_ATTRIBUTE.test(part));
+  if (text.length > MAX_ATTRIBUTES || !legal)
+    throw illegal(row, 'attributes of a cookie, separated by semicolons');
+  return text;
+}
+
 function parsePath(row: SettingRow, text: string): string {
   if (text !== '' && !text.startsWith('/')) throw illegal(row, 'an absolute path');
   return parseText(row, text);
@@ -64,6 +82,10 @@ export function parseValue(row: SettingRow, text: string): ScalarValue {
     case 'path':
     case 'path-set':
       return parsePath(row, text);
+    case 'token':
+      return parseToken(row, text);
+    case 'cookie-attributes':
+      return parseCookieAttributes(row, text);
     case 'uri-set':
       return parseUri(row, text);
     case 'string':

@@ -19,6 +19,7 @@ import { ResponseError } from './response-error.js';
 import { ResponseLeg } from './response-leg.js';
 import type { CheckoutOptions, GatewaySession, SessionOutcome, Ticket, Waiter } from './session-source.js';
 import type { ShimLink } from './shim-link.js';
+import { StickyRoute } from './sticky-route.js';
 import { Tunnel } from './tunnel.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream.js';
 
@@ -46,7 +47,7 @@ export class Exchange implements Waiter, UpstreamUser {
   /** The sweep at which the next attempt to connect is due; 0 = none. */
   #retryAt = 0;
   #staleRetried = false;
-  #stickyId: number | undefined;
+  #route: StickyRoute | undefined;
 
   constructor(
     private readonly link: ShimLink,
@@ -81,8 +82,9 @@ export class Exchange implements Waiter, UpstreamUser {
 
   start(): void {
     this.gateway.counters.started += 1;
-    if (this.config.request.stickySessions && this.gateway.sticky !== undefined) {
-      this.#stickyId = this.gateway.sticky.stickyId(this.config, this.#request.headerBlock);
+    if (this.config.request.stickySessions) {
+      const tls = (this.frame.flags & REQUEST_FLAG.TLS) !== 0;
+      this.#route = new StickyRoute(this.config, this.#request.headerBlock, tls);
     }
     if (this.#request.ready) this.#checkout();
   }
@@ -213,11 +215,7 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   get stickyCookie(): string | undefined {
-    const { sticky } = this.gateway;
-    const session = this.#session;
-    if (sticky === undefined || session === undefined || !this.config.request.stickySessions)
-      return undefined;
-    return sticky.cookie(this.config, session, (this.frame.flags & REQUEST_FLAG.TLS) !== 0, this.#stickyId);
+    return this.#session === undefined ? undefined : this.#route?.cookie(this.#session);
   }
 
   /** The final head is about to be written. */
@@ -335,12 +333,12 @@ export class Exchange implements Waiter, UpstreamUser {
 
   #askPool(): void {
     const queueSeconds = this.config.request.maxRequestQueueTime;
-    const stickyId = this.#stickyId;
+    const sticky = this.#route?.wish;
     let { options } = this;
-    if (stickyId !== undefined || queueSeconds > 0) {
+    if (sticky !== undefined || queueSeconds > 0) {
       options = {
         ...options,
-        ...(stickyId === undefined ? {} : { stickyId }),
+        ...(sticky === undefined ? {} : { sticky }),
         ...(queueSeconds === 0 ? {} : { maxQueueTimeMs: queueSeconds * 1000 }),
       };
     }
@@ -385,8 +383,10 @@ export class Exchange implements Waiter, UpstreamUser {
       this.#staleRetried = true;
       this.gateway.counters.retries += 1;
       this.#send(true);
-    } else if (this.#neverRead(upstream)) this.#tryElsewhere('app did not read the request');
-    else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
+    } else if (this.#neverRead(upstream)) {
+      this.#route?.leave();
+      this.#tryElsewhere('app did not read the request');
+    } else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
   }
 
   /** A reset says that the app closed with bytes unread (unix(7)): a process that died before it saw the request. */

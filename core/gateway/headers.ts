@@ -3,6 +3,7 @@
  * server adds is added, and the framing of the body is decided. Order and spelling of the app's fields stay.
  */
 import { STATUS_CODES } from 'node:http';
+import { keptBySharedCaches } from '../routing/sticky-cookie.js';
 import { fieldText, headText } from '../wire/head-frame.js';
 import { ResponseError } from './response-error.js';
 import type { Framing, RawHead } from './response-parser.js';
@@ -54,13 +55,16 @@ class Collected {
  * @throws ResponseError
  */
 export function responseHead(raw: RawHead, rules: HeadRules): ResponseHead {
-  if (rules.headMethod || rules.upgradeAsked || rules.stickyCookie !== undefined) return makeHead(raw, rules);
+  const { stickyCookie } = rules;
+  if (rules.headMethod || rules.upgradeAsked || stickyCookie !== undefined) {
+    return makeHead(raw, rules, stickyCookie);
+  }
   // X-Powered-By changes at a reload only.
-  if (raw.plain?.poweredBy !== rules.poweredBy) raw.plain = makeHead(raw, rules);
+  if (raw.plain?.poweredBy !== rules.poweredBy) raw.plain = makeHead(raw, rules, undefined);
   return raw.plain;
 }
 
-function makeHead(raw: RawHead, rules: HeadRules): ResponseHead {
+function makeHead(raw: RawHead, rules: HeadRules, stickyCookie: string | undefined): ResponseHead {
   const status = raw.statusCode;
   let found = new Collected();
   collect(found, raw.headers, NONE, status);
@@ -77,6 +81,11 @@ function makeHead(raw: RawHead, rules: HeadRules): ResponseHead {
   if (status === 101 && !rules.upgradeAsked)
     throw new ResponseError('status 101 without a request for an upgrade');
   if (status >= 200) addOurs(found, raw, rules);
+  // The 101 of a tunnel is its only answer.
+  const final = status >= 200 || status === 101;
+  if (stickyCookie !== undefined && final && !keptByOthers(raw.headers)) {
+    addField(found, 'Set-Cookie', stickyCookie);
+  }
   const framing = framingOf(found, status, rules.headMethod);
   const { connection, count, fields } = found;
   const reason = raw.statusMessage;
@@ -186,14 +195,21 @@ function addOurs(to: Collected, raw: RawHead, rules: HeadRules): void {
   }
   to.fields += lastStatusField;
   to.count += 1;
-  if (!to.poweredBy) {
-    to.fields += fieldText('X-Powered-By', rules.poweredBy);
-    to.count += 1;
+  if (!to.poweredBy) addField(to, 'X-Powered-By', rules.poweredBy);
+}
+
+function addField(to: Collected, name: string, value: string): void {
+  to.fields += fieldText(name, value);
+  to.count += 1;
+}
+
+/** Whether a shared cache may answer other clients with this answer. */
+function keptByOthers(headers: readonly string[]): boolean {
+  const values: string[] = [];
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    if (headers[at]?.toLowerCase() === 'cache-control') values.push(headers[at + 1] ?? '');
   }
-  if (rules.stickyCookie !== undefined) {
-    to.fields += fieldText('Set-Cookie', rules.stickyCookie);
-    to.count += 1;
-  }
+  return values.length > 0 && keptBySharedCaches(values.join(','));
 }
 
 function framingOf(found: Collected, status: number, headMethod: boolean): Framing {

@@ -3,7 +3,8 @@
  * this shape; the composition root puts the two together.
  */
 import type { PassengerError } from '../base/errors.js';
-import type { AppConfig, RequestConfig } from '../config/app-config.js';
+import type { AppConfig } from '../config/app-config.js';
+import type { StickyWish } from '../pool/session.js';
 
 /** Where an app process takes connections. */
 export type AppTarget = { readonly path: string } | { readonly host: '127.0.0.1'; readonly port: number };
@@ -13,6 +14,8 @@ export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
 /** One slot of a process, ours until it is closed; closed exactly once. */
 export interface GatewaySession {
   readonly target: AppTarget;
+  /** The name of the process for its clients; absent where no routes are kept. */
+  readonly stickyId?: string;
   /** False: the connection to the app ends with the session. Absent: it may be kept. */
   readonly keepConnection?: boolean;
   /** Calls when the process begins to drain, as long as the session is open. */
@@ -34,7 +37,8 @@ export interface Waiter {
 export interface CheckoutOptions {
   /** The reload generation of the Apache child, and so of the request's settings. */
   readonly generation: number;
-  readonly stickyId?: number;
+  /** Absent: any process will do. */
+  readonly sticky?: StickyWish;
   /** Absent: no limit of its own. */
   readonly maxQueueTimeMs?: number;
 }
@@ -44,17 +48,4 @@ export interface SessionSource {
   checkout(app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket;
   /** The process of this session did not take a connection; the session is closed by its owner as ever. */
   reportConnectFailure(session: GatewaySession): void;
-}
-
-/** Cookie affinity; asked only for places that have PassengerStickySessions on. */
-export interface StickyRoutes {
-  /** The process that the client's cookie names. */
-  stickyId(config: RequestConfig, headerBlock: Buffer): number | undefined;
-  /** Value of Set-Cookie for an answer from `session`; undefined when the client has the right one. */
-  cookie(
-    config: RequestConfig,
-    session: GatewaySession,
-    tls: boolean,
-    sentId: number | undefined,
-  ): string | undefined;
 }

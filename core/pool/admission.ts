@@ -2,17 +2,19 @@
  * How a request gets from the door of its group to a session, to the waiting list, or to a clear refusal. It holds
  * the requests and decides nothing about processes; the group owns it and tells it when something may have changed.
  *
- *     enter ─▶ held (a look at the restart files is under way) ─▶ admit ─▶ session | waiting list | refusal
+ *     enter ─▶ held (a look at the restart files is under way) ─▶ admit ─▶ session | waiting line | refusal
  */
-import assert from 'node:assert';
 import type { Clock } from '../base/clock.js';
 import { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import type { AppProcess } from './app-process.js';
 import type { GroupLimits } from './limits.js';
 import { PacedLog } from '../base/paced-log.js';
 import type { Hold } from './restart-watch.js';
-import type { Session } from './session.js';
+import type { Session, StickyWish } from './session.js';
+import type { Slots } from './slots.js';
 import type { Turn } from './turn.js';
+import { WaitingLines } from './waiting-lines.js';
 import { WaitingEntry, WaitingList, type Waiter } from './waiting-list.js';
 
 export interface AdmissionHost {
@@ -20,8 +22,7 @@ export interface AdmissionHost {
   readonly log: Log;
   readonly turn: Turn;
   readonly limits: GroupLimits;
-  /** A session with the best process, if one is free. */
-  open(now: number): Session | undefined;
+  readonly slots: Slots;
   /** The error that everybody gets while nothing runs and a pause lasts. */
   failureNow(): PassengerError | undefined;
   /** Whether the request has to wait for a look at the restart files. */
@@ -40,7 +41,7 @@ const EXTRA_WAIT_MS = 30_000;
 
 export class Admission {
   /** Those who wait for a process. */
-  readonly queue: WaitingList;
+  readonly queue: WaitingLines<AppProcess>;
   /** Held back for the look under way, and for the one after it. */
   #held: WaitingList;
   #heldNext: WaitingList;
@@ -48,7 +49,7 @@ export class Admission {
 
   constructor(private readonly host: AdmissionHost) {
     const expired = (entry: WaitingEntry): void => this.#expired(entry);
-    this.queue = new WaitingList(host.clock, expired, (size) => host.waitingChanged(size));
+    this.queue = new WaitingLines(host.clock, expired, (size) => host.waitingChanged(size));
     this.#held = new WaitingList(host.clock, expired);
     this.#heldNext = new WaitingList(host.clock, expired);
     this.#refusals = new PacedLog(host.log, host.clock);
@@ -58,9 +59,9 @@ export class Admission {
     return this.#held.size + this.#heldNext.size;
   }
 
-  enter(waiter: Waiter, maxQueueTimeMs: number, now: number): WaitingEntry {
+  enter(waiter: Waiter, maxQueueTimeMs: number, now: number, sticky: StickyWish | undefined): WaitingEntry {
     const limit = maxQueueTimeMs > 0 ? maxQueueTimeMs : this.host.limits.startTimeoutMs + EXTRA_WAIT_MS;
-    const entry = new WaitingEntry(waiter, now, now + limit, (canceled) => this.#canceled(canceled));
+    const entry = new WaitingEntry(waiter, now, now + limit, (canceled) => this.#canceled(canceled), sticky);
     const hold = this.held < MOST_HELD ? this.host.ask(now) : 'pass';
     if (hold === 'this') this.#held.add(entry);
     else if (hold === 'next') this.#heldNext.add(entry);
@@ -68,15 +69,54 @@ export class Admission {
     return entry;
   }
 
-  /** Gives sessions to those who wait, for as long as there are any. */
+  /** Gives sessions to those who wait, for as long as there are any; who has waited longest is first. */
   dispatch(): void {
-    while (this.queue.size > 0) {
-      const session = this.host.open(this.host.clock.now());
-      if (session === undefined) return;
-      const entry = this.queue.shift();
-      assert(entry !== undefined, 'somebody waits');
-      this.#grant(entry, session);
+    while (this.#serveNext());
+  }
+
+  /** @returns whether there may be more to do */
+  #serveNext(): boolean {
+    const { queue } = this;
+    let oldest = queue.anyone.first;
+    let alone: AppProcess | undefined;
+    for (const process of queue.wanted) {
+      const first = process.full || process.closed ? undefined : queue.firstFor(process);
+      if (first === undefined || (oldest !== undefined && oldest.since <= first.since)) continue;
+      oldest = first;
+      alone = process;
     }
+    if (oldest === undefined) return false;
+    return alone === undefined ? this.#serveByAny(oldest) : this.#serveBy(alone, oldest);
+  }
+
+  #serveByAny(entry: WaitingEntry): boolean {
+    const { host, queue } = this;
+    // The session that it names may have got a process while it waited.
+    const owner = host.slots.owner(entry.sticky);
+    if (owner !== undefined) {
+      queue.anyone.remove(entry);
+      queue.add(entry, owner);
+      return true;
+    }
+    return this.#grantFrom(host.slots.open(host.clock.now(), entry.sticky), entry);
+  }
+
+  #serveBy(process: AppProcess, entry: WaitingEntry): boolean {
+    this.#grantFrom(this.host.slots.openWith(process, this.host.clock.now()), entry);
+    // If another thread has taken the slot, the process is full now, and the others have their turn.
+    return true;
+  }
+
+  #grantFrom(session: Session | undefined, entry: WaitingEntry): boolean {
+    if (session === undefined) return false;
+    entry.list?.remove(entry);
+    this.#grant(entry, session);
+    return true;
+  }
+
+  /** The process takes no more requests: those who waited for it take any. To be followed by `dispatch`. */
+  release(process: AppProcess): void {
+    this.queue.release(process);
   }
 
   /** The look is over: those who waited for it go on, and there is another look for those who came during it. */
@@ -107,7 +147,9 @@ export class Admission {
   #admit(entry: WaitingEntry): void {
     const { host, queue } = this;
     this.dispatch();
-    const session = queue.size === 0 ? host.open(host.clock.now()) : undefined;
+    const owner = host.slots.owner(entry.sticky);
+    const before = owner === undefined ? queue.anyone.first : queue.firstFor(owner);
+    const session = before === undefined ? host.slots.open(host.clock.now(), entry.sticky) : undefined;
     if (session !== undefined) {
       this.#grant(entry, session);
       return;
@@ -119,7 +161,7 @@ export class Admission {
     } else if (queueSize > 0 && queue.size >= queueSize) {
       this.#refuse(entry, new PassengerError('PSG5001', { queueSize }));
     } else {
-      queue.add(entry);
+      queue.add(entry, owner);
       // Only now do other threads tell of the sessions that they close; one may have been closed just before.
       this.dispatch();
       host.needsChanged();

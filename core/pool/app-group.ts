@@ -4,7 +4,8 @@
  *
  * Rules (executed by invariants.ts):
  *  1. `serving` is exactly the ready processes; only they get sessions.
- *  2. Safety: if requests wait, no serving process has a free slot.
+ *  2. Safety: if requests wait for whatever process is free, none has a free slot; if they wait for one process alone
+ *     (sticky sessions), that one serves and has none.
  *  3. Progress: if requests wait, a process serves, or one is starting, or the pool knows that the group starves.
  *  4. A request is held back only while a look at the restart files is under way, at most for a second.
  *  5. A draining process has open sessions; without any it is stopped at once.
@@ -31,12 +32,15 @@ import {
   type WatchOwner,
 } from './restart-watch.js';
 import type { GroupLoad } from './scaling.js';
-import { PoolSession, type Session } from './session.js';
+import type { Session, StickyWish } from './session.js';
 import { Setbacks, startError, type SetbackHost } from './setbacks.js';
+import { Slots, type SlotsHost } from './slots.js';
 import type { Turn } from './turn.js';
-import type { Waiter, WaitingEntry, WaitingList } from './waiting-list.js';
+import type { Waiter, WaitingEntry } from './waiting-list.js';
 
-export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost {
+export class AppGroup
+  implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost, SlotsHost
+{
   readonly key: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -46,6 +50,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   readonly book = new GroupBook();
   /** All that have not exited. */
   readonly members = new Set<AppProcess>();
+  readonly slots: Slots;
   readonly #admission: Admission;
   readonly #setbacks: Setbacks;
   readonly #deployment: Deployment;
@@ -80,6 +85,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     this.book.lastRequest = host.clock.now();
     this.#setbacks = new Setbacks(this, host.random);
     this.#deployment = new Deployment(this);
+    this.slots = new Slots(this, (candidates) => host.choose(candidates));
     this.#admission = new Admission(this);
     this.#lookFailures = new PacedLog(this.log, host.clock);
     this.#watch = new RestartWatch(this);
@@ -111,7 +117,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     return this.#admission.held;
   }
   /** Those who wait for a process. */
-  get queue(): WaitingList {
+  get queue(): Admission['queue'] {
     return this.#admission.queue;
   }
   get retired(): boolean {
@@ -173,16 +179,21 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   // --- requests
 
   /** The fast way: a session at once, or undefined when the request has to look for one by `enter`. */
-  take(now: number): Session | undefined {
+  take(now: number, sticky?: StickyWish): Session | undefined {
     this.book.lastRequest = now;
     // Who waits is served first; a slot may be free all the same, when the news of another thread is on the way.
     if (!this.#watch.clear(now) || this.queue.size > 0) return undefined;
-    return this.open(now);
+    return this.slots.open(now, sticky);
   }
 
   /** The slow way: the request waits for a look, for a process, or gets the reason why not. */
-  enter(waiter: Waiter, maxQueueTimeMs: number, now: number): WaitingEntry {
-    return this.#admission.enter(waiter, maxQueueTimeMs, now);
+  enter(waiter: Waiter, maxQueueTimeMs: number, now: number, sticky?: StickyWish): WaitingEntry {
+    return this.#admission.enter(waiter, maxQueueTimeMs, now, sticky);
+  }
+
+  /** Whoever waited for a process that has left may be served by another. */
+  dispatch(): void {
+    this.#admission.dispatch();
   }
 
   sessionClosed(process: AppProcess): void {
@@ -217,19 +228,6 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
     if (maxRequests === 0) return;
     this.replace(process, 'PassengerMaxRequests');
     if (twice && !this.paused && !this.#deployment.unproven) process.drain('twice PassengerMaxRequests');
-  }
-
-  open(now: number): Session | undefined {
-    for (;;) {
-      const process = this.#freeProcess();
-      if (process === undefined) return undefined;
-      // Another thread may have taken the last slot: then this one is not chosen again.
-      if (process.openSession(now)) return new PoolSession(process, this);
-    }
-  }
-
-  #freeProcess(): AppProcess | undefined {
-    return this.host.choose(this.#serving);
   }
 
   waitingChanged(count: number): void {
@@ -275,9 +273,9 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
       ahead: deployment.underWay,
       substitutes: this.paused ? 0 : deployment.wanted,
       unproven: deployment.unproven,
-      waiting: this.queue.size,
+      waiting: this.queue.anyone.size,
       concurrency: this.#serving[0]?.concurrency ?? this.#limits.forcedConcurrency,
-      allBusy: this.#serving.length > 0 && this.#freeProcess() === undefined,
+      allBusy: this.#serving.length > 0 && this.slots.best() === undefined,
       saturated: this.#saturated,
       paused: this.paused,
     };
@@ -410,6 +408,7 @@ export class AppGroup implements ProcessHost, WatchOwner, AdmissionHost, Setback
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void {
     if (from === 'ready') {
       this.#serving = this.#serving.filter((other) => other !== process);
+      this.#admission.release(process);
       this.#deployment.departed();
     }
     if (to === 'exited') this.members.delete(process);

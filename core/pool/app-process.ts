@@ -5,6 +5,7 @@
  * while the gateway still closes the sessions that it held.
  */
 import assert from 'node:assert';
+import { createHash } from 'node:crypto';
 import type { Clock, ClockTimer } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import { StateMachine, type TransitionTable } from '../base/state-machine.js';
@@ -58,6 +59,7 @@ export class AppProcess implements ProcessView {
   /** Shortens the polite stop when the whole pool stops. */
   #graceMs = Infinity;
   #drainDue = Infinity;
+  #stickyId = '';
   #readyAt: number | undefined;
   readonly #drainListeners = new Set<() => void>();
   #report: AppReport = {};
@@ -116,6 +118,10 @@ export class AppProcess implements ProcessView {
   get key(): string {
     return this.#handle?.key ?? '';
   }
+  /** Derived from the key, so that it is the same after an adoption; the key itself names the socket. */
+  get stickyId(): string {
+    return this.#stickyId;
+  }
   get target(): AppTarget {
     assert(this.#handle !== undefined, 'only a process that was ready has a target');
     return this.#handle.target;
@@ -125,6 +131,10 @@ export class AppProcess implements ProcessView {
   }
   get sessions(): number {
     return this.book.sessions;
+  }
+  /** It can take no more sessions for now; never with unlimited concurrency. */
+  get full(): boolean {
+    return this.concurrency > 0 && this.sessions >= this.concurrency;
   }
   /** It takes no sessions any more, in whatever state it is. */
   get closed(): boolean {
@@ -153,6 +163,7 @@ export class AppProcess implements ProcessView {
   becomeReady(handle: AppProcessHandle, reason: string): void {
     const { limits, clock } = this.host;
     this.#handle = handle;
+    this.#stickyId = stickyIdOf(handle.key);
     this.book.begin(limits.forcedConcurrency ?? Math.max(0, handle.concurrency));
     this.book.tellAt = limits.maxRequests;
     this.#readyAt = this.book.lastUsed = clock.now();
@@ -265,4 +276,9 @@ export class AppProcess implements ProcessView {
 /** For people: `exit code 1`, `SIGKILL`. */
 export function exitText(reason: ExitReason): string {
   return reason.signal ?? (reason.code === undefined ? 'unknown' : `exit code ${reason.code}`);
+}
+
+/** 96 bits; keys are 64 random ones. */
+function stickyIdOf(key: string): string {
+  return createHash('sha256').update(`sticky route\n${key}`).digest('base64url').slice(0, 16);
 }

@@ -65,7 +65,11 @@ function assertGroup(group: AppGroup, pool: Pool, current: boolean): void {
 function assertWaiting(group: AppGroup, pool: Pool, current: boolean): void {
   assert.equal(group.book.waiting, group.queue.size, 'threads know who waits');
   if (group.queue.size === 0) return;
-  const free = pool.choose(group.serving);
+  for (const process of group.queue.wanted) {
+    assert(group.serving.includes(process), 'group rule 2: who waits for one process alone has it');
+    assert(process.full || !current, 'group rule 2: nobody waits for a process that has a free slot');
+  }
+  const free = group.queue.anyone.size === 0 ? undefined : pool.choose(group.serving);
   assert(free === undefined || !current, 'group rule 2: nobody waits while a process has a free slot');
   const hope = group.serving.length > 0 || group.starting > 0 || pool.hungry.starving.has(group);
   assert(hope, 'group rule 3: who waits has something to wait for');

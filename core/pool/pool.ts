@@ -28,7 +28,7 @@ import { Housekeeping, type HousekeepingHost } from './housekeeping.js';
 import { LoadWatch } from './load-watch.js';
 import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
-import type { Session } from './session.js';
+import type { Session, StickyWish } from './session.js';
 import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
 import { Turn } from './turn.js';
 import { WaitingEntry, type Ticket, type Waiter } from './waiting-list.js';
@@ -78,6 +78,8 @@ export interface CheckoutOptions {
   readonly maxQueueTimeMs?: number;
   /** The reload generation that the request's configuration belongs to; undefined: the current one. */
   readonly generation?: number;
+  /** Undefined: any process will do. */
+  readonly sticky?: StickyWish;
 }
 
 /** A process that an earlier core started and the supervisor has kept. */
@@ -118,6 +120,8 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
   readonly #moved = new Set<AppGroup>();
+  /** Groups whose waiting requests may have to look for another process. */
+  readonly #left = new Set<AppGroup>();
   #reloadedAt: number | undefined;
   #reloadTimer: ClockTimer | undefined;
   #adoptionTimer: ClockTimer | undefined;
@@ -185,7 +189,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     const now = this.clock.now();
     const group = this.#registry.find(config.groupKey);
     if (group !== undefined && (options.generation ?? this.#registry.generation) <= group.confirmed) {
-      const session = group.take(now);
+      const session = group.take(now, options.sticky);
       if (session !== undefined) return session;
     }
     const answer = this.turn.run(() => this.#enter(config, waiter, options, now));
@@ -200,9 +204,9 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     const group = known ?? this.#create(config, generation);
     this.#confirm(group, config, generation);
     if (known === undefined) this.#retireForerunners(group);
-    const session = group.take(now);
+    const session = group.take(now, options.sticky);
     if (session !== undefined) return session;
-    return group.enter(waiter, options.maxQueueTimeMs ?? 0, now);
+    return group.enter(waiter, options.maxQueueTimeMs ?? 0, now, options.sticky);
   }
 
   #refuse(waiter: Waiter, now: number): Ticket {
@@ -373,6 +377,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.#room.moved(group, process, from, to);
     if (to === 'ready' || to === 'exited') this.#moved.add(group);
     if (to === 'ready' && !this.stopping) this.#loads.add(group);
+    if (from === 'ready') this.#left.add(group);
     if (to === 'exited' && group.retired) this.#leave(group);
   }
 
@@ -385,10 +390,19 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   }
 
   #followUp(): void {
-    this.#room.followUp();
+    this.#settle();
     for (const group of this.#moved) this.audience?.groupChanged(group);
     this.#moved.clear();
     if (this.stopping && this.#leaving.size === 0) this.#allGone();
+  }
+
+  /** Only now, because all processes of a group may leave in one turn. */
+  #settle(): void {
+    do {
+      for (const group of this.#left) group.dispatch();
+      this.#left.clear();
+      this.#room.followUp();
+    } while (this.#left.size > 0);
   }
 
   dismiss(group: AppGroup, reason: string): void {

@@ -10,10 +10,20 @@ export type { AppTarget } from '../spawn/spawner.js';
 /** How an exchange went, as far as the process is concerned. */
 export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
 
+/** What a request says about the process that it belongs to (PassengerStickySessions). */
+export interface StickyWish {
+  /** Sticky ids that the client has sent, of this app or of others, or made up. */
+  readonly ids: readonly string[];
+  /** Of a session that the app keeps in the memory of one process; asked when no id is right. */
+  readonly session?: string;
+}
+
 /** What others may see of a process. */
 export interface ProcessView {
   readonly pid: number;
   readonly key: string;
+  /** The name that clients know it by: nobody can guess it, and nothing else can be learned from it. */
+  readonly stickyId: string;
   readonly target: AppTarget;
   /** Sessions that it may hold; 0 = unlimited. */
   readonly concurrency: number;
@@ -25,6 +35,7 @@ export interface ProcessView {
 export interface Session {
   readonly process: ProcessView;
   readonly target: AppTarget;
+  readonly stickyId: string;
   /** The path of a Unix target; empty for a port. */
   readonly socketPath: string;
   /** Calls when the process begins to drain, as long as the session is open. */
@@ -49,6 +60,10 @@ export class PoolSession<P extends ProcessView> implements Session {
 
   get target(): AppTarget {
     return this.process.target;
+  }
+
+  get stickyId(): string {
+    return this.process.stickyId;
   }
 
   get socketPath(): string {

@@ -1,5 +1,5 @@
 /**
- * Requests that wait, first come first served: a doubly linked list, so that a request whose client has gone leaves
+ * Requests that wait, in the order of their coming: a doubly linked list, so that a request whose client has gone leaves
  * in constant time, with one timer for the earliest deadline instead of one for each request. It knows nothing of
  * processes; the group decides who gets what.
  *
@@ -8,7 +8,7 @@
 import assert from 'node:assert';
 import type { Clock, ClockTimer } from '../base/clock.js';
 import type { PassengerError } from '../base/errors.js';
-import type { Session } from './session.js';
+import type { Session, StickyWish } from './session.js';
 
 /** A request's side of waiting. Exactly one of the two is called, once, unless the ticket was canceled before. */
 export interface Waiter {
@@ -37,6 +37,8 @@ export class WaitingEntry implements Ticket {
     /** On the monotonic clock. */
     readonly deadline: number,
     private readonly canceled: (entry: WaitingEntry) => void,
+    /** Undefined: any process will do. */
+    readonly sticky?: StickyWish,
   ) {}
 
   /** True while `checkout` has not returned yet: its caller must have the ticket before it hears of the end. */
@@ -93,12 +95,31 @@ export class WaitingList {
   }
 
   add(entry: WaitingEntry): void {
+    this.#insert(entry, this.#last);
+  }
+
+  /** Takes entries of another list over, each at the place that it has waited for. */
+  merge(entries: readonly WaitingEntry[]): void {
+    let last = this.#last;
+    for (const entry of [...entries].reverse()) {
+      this.#insert(entry, last);
+      last = entry.previous;
+    }
+  }
+
+  /** Behind `after`, or before it when that one came later; nearly always it is the last one. */
+  #insert(entry: WaitingEntry, after: WaitingEntry | undefined): void {
     assert(entry.list === undefined && entry.state === 'waiting', 'an entry waits in one list');
+    let previous = after;
+    while (previous !== undefined && previous.since > entry.since) previous = previous.previous;
+    const next = previous === undefined ? this.#first : previous.next;
     entry.list = this;
-    entry.previous = this.#last;
-    if (this.#last === undefined) this.#first = entry;
-    else this.#last.next = entry;
-    this.#last = entry;
+    entry.previous = previous;
+    entry.next = next;
+    if (previous === undefined) this.#first = entry;
+    else previous.next = entry;
+    if (next === undefined) this.#last = entry;
+    else next.previous = entry;
     this.#size += 1;
     this.sized(this.#size);
     if (entry.deadline < this.#timerDue) this.#arm(entry.deadline);

@@ -15,6 +15,7 @@ import type { AppTarget } from '../pool/session.js';
 export interface ProcessNote {
   readonly key: string;
   readonly pid: number;
+  readonly stickyId: string;
   readonly target: AppTarget;
   readonly memory: SharedArrayBuffer;
 }

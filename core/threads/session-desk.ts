@@ -119,6 +119,6 @@ export class SessionDesk implements PoolAudience {
 }
 
 function noteOf(process: AppProcess): ProcessNote {
-  const { key, pid, target, book } = process;
-  return { key, pid, target, memory: book.memory };
+  const { key, pid, stickyId, target, book } = process;
+  return { key, pid, stickyId, target, memory: book.memory };
 }

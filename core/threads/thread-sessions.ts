@@ -15,7 +15,7 @@ import type {
   Waiter,
 } from '../gateway/session-source.js';
 import { GroupBook, ProcessBook } from '../pool/books.js';
-import type { AppTarget, ProcessView, Session } from '../pool/session.js';
+import type { AppTarget, ProcessView, Session, StickyWish } from '../pool/session.js';
 import { choose } from '../routing/choose.js';
 import type { DeskMessage, ProcessNote, SessionMessage } from './messages.js';
 
@@ -25,6 +25,7 @@ type Post = (message: SessionMessage) => void;
 class ThreadProcess implements ProcessView {
   readonly key: string;
   readonly pid: number;
+  readonly stickyId: string;
   readonly target: AppTarget;
   readonly book: ProcessBook;
   readonly #drainListeners = new Set<() => void>();
@@ -32,6 +33,7 @@ class ThreadProcess implements ProcessView {
   constructor(note: ProcessNote, group: GroupBook) {
     this.key = note.key;
     this.pid = note.pid;
+    this.stickyId = note.stickyId;
     this.target = note.target;
     this.book = new ProcessBook(group, note.memory);
   }
@@ -79,6 +81,10 @@ class ThreadSession implements Session {
 
   get target(): AppTarget {
     return this.process.target;
+  }
+
+  get stickyId(): string {
+    return this.process.stickyId;
   }
 
   get socketPath(): string {
@@ -139,7 +145,7 @@ export class ThreadSessions implements SessionSource {
   checkout(app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket {
     const group = this.#groups.get(app.groupKey);
     const known = group !== undefined && options.generation <= group.book.confirmed;
-    const session = known ? this.#take(group) : undefined;
+    const session = known ? this.#take(group, options.sticky) : undefined;
     if (session !== undefined) return session;
     this.#lastTicket += 1;
     const ticket = this.#lastTicket;
@@ -177,16 +183,29 @@ export class ThreadSessions implements SessionSource {
   }
 
   /** The fast way; the same conditions as the pool's own (AppGroup.take). */
-  #take({ book, processes }: ThreadGroup): ThreadSession | undefined {
+  #take({ book, processes }: ThreadGroup, sticky: StickyWish | undefined): ThreadSession | undefined {
     const now = this.clock.now();
     book.lastRequest = now;
     if (now >= book.clearUntil || book.waiting > 0) return undefined;
+    if (sticky !== undefined) return this.#takeOwn(processes, sticky, now);
     for (;;) {
       const process = choose(processes);
       if (process === undefined) return undefined;
       // Somebody else may have taken the last slot: then this process is not chosen again.
       if (process.book.take(now)) return this.#session(process);
     }
+  }
+
+  /**
+   * With the process that the client names. Full, or unknown: the pool knows who waits, which session of SockJS is
+   * where, and processes that this thread has not heard of yet.
+   */
+  #takeOwn(processes: readonly ThreadProcess[], { ids }: StickyWish, now: number): ThreadSession | undefined {
+    for (const id of ids) {
+      const own = processes.find(({ stickyId, closed }) => stickyId === id && !closed);
+      if (own !== undefined) return own.book.take(now) ? this.#session(own) : undefined;
+    }
+    return undefined;
   }
 
   #session(process: ThreadProcess): ThreadSession {

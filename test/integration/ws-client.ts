@@ -3,6 +3,7 @@
  * the few types that the tests use, and an upgrade on a raw socket. They know nothing of our processes.
  */
 import type { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { eventually } from '../support/eventually.js';
@@ -40,6 +41,8 @@ export class Chat {
   readonly pings: string[] = [];
   readonly pongs: string[] = [];
   closed: Closed | undefined;
+  /** Of the 101. */
+  cookies: readonly string[] = [];
 
   private constructor(readonly socket: WebSocketClient) {
     socket.on('message', (data: Buffer, binary: boolean) => {
@@ -49,15 +52,20 @@ export class Chat {
     socket.on('ping', (data: Buffer) => this.pings.push(data.toString()));
     socket.on('pong', (data: Buffer) => this.pongs.push(data.toString()));
     socket.on('close', (code: number, reason: Buffer) => (this.closed = { code, reason: reason.toString() }));
+    socket.on('upgrade', (answer: IncomingMessage) => (this.cookies = answer.headers['set-cookie'] ?? []));
     socket.on('error', () => undefined);
   }
 
-  static open(port: number, path = '/ws', options: { tls?: boolean; host?: string } = {}): Promise<Chat> {
+  static open(
+    port: number,
+    path = '/ws',
+    options: { tls?: boolean; host?: string; cookie?: string } = {},
+  ): Promise<Chat> {
     const WebSocket = clientPackage('ws') as WebSocketClass;
-    const { tls = false, host = 'a.test' } = options;
+    const { tls = false, host = 'a.test', cookie } = options;
     return new Promise((done, fail) => {
       const socket = new WebSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${port}${path}`, {
-        headers: { Host: host },
+        headers: { Host: host, ...(cookie === undefined ? {} : { Cookie: cookie }) },
         servername: host,
         rejectUnauthorized: false,
         perMessageDeflate: false,

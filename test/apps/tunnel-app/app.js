@@ -68,6 +68,7 @@ const raw = {
 const server = http.createServer((req, res) => {
   if (req.url === '/seen') res.end(JSON.stringify(seen));
   else if (req.url === '/headers') res.end(JSON.stringify(req.headers));
+  else if (req.url === '/pid') res.end(String(process.pid));
   else res.end('plain');
 });
 server.on('upgrade', (req, socket, head) => {

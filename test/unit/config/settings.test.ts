@@ -92,6 +92,38 @@ for (const [name, value] of illegal) {
   });
 }
 
+const cookieTexts: [
+  key: 'stickySessionsCookieName' | 'stickySessionsCookieAttributes',
+  text: string,
+  good: boolean,
+][] = [
+  ['stickySessionsCookieName', '_r.o-u!t~e', true],
+  ['stickySessionsCookieName', '', false],
+  ['stickySessionsCookieName', 'a=b', false],
+  ['stickySessionsCookieName', 'a;b', false],
+  ['stickySessionsCookieName', 'a b', false],
+  ['stickySessionsCookieName', 'é', false],
+  ['stickySessionsCookieName', 'x'.repeat(65), false],
+  ['stickySessionsCookieAttributes', '', true],
+  ['stickySessionsCookieAttributes', 'SameSite=Lax; Secure;', true],
+  ['stickySessionsCookieAttributes', ' ;; HttpOnly ; Expires=Thu, 01 Jan 2032 00:00:00 GMT', true],
+  ['stickySessionsCookieAttributes', 'Domain=', true],
+  ['stickySessionsCookieAttributes', '=x', false],
+  ['stickySessionsCookieAttributes', 'Same Site=Lax', false],
+  ['stickySessionsCookieAttributes', 'HttpOnly\r\nX: y', false],
+  ['stickySessionsCookieAttributes', 'HttpOnly;\tSecure', false],
+  ['stickySessionsCookieAttributes', 'Domain=bücher.example', false],
+  ['stickySessionsCookieAttributes', `Path=/${'x'.repeat(1024)}`, false],
+];
+for (const [key, text, good] of cookieTexts) {
+  test(`${key} ${good ? 'takes' : 'refuses'} ${JSON.stringify(text.slice(0, 60))}`, () => {
+    assert.equal(
+      codeOf(() => settingsFrom('request', { [key]: text })),
+      good ? 'none' : 'PSG2002',
+    );
+  });
+}
+
 test('the refusal names the directive and what is expected, but not the value', () => {
   assert.throws(
     () => parseServerSettings([['PassengerMaxPoolSize', '77777777']]),

@@ -29,6 +29,8 @@ export const BUFFER_LIMIT = 16_777_216;
 /** Hands out sessions at once, or keeps waiters until the test serves them. */
 export class FakeSource implements SessionSource {
   target: AppTarget = { path: '/nonexistent' };
+  /** Of the sessions from now on. */
+  stickyId: string | undefined;
   hold = false;
   readonly waiters: Waiter[] = [];
   readonly outcomes: SessionOutcome[] = [];
@@ -56,6 +58,7 @@ export class FakeSource implements SessionSource {
     let closed = false;
     return {
       target: this.target,
+      ...(this.stickyId === undefined ? {} : { stickyId: this.stickyId }),
       onDrain: (listener) => {
         this.drainListeners.push(listener);
       },

@@ -71,6 +71,31 @@ test('what a request asks for in particular is not taken from memory and not put
   assert.deepStrictEqual(responseHead(raw, PLAIN), plain);
 });
 
+test('a route goes out with final answers and the 101 of a tunnel, beside the cookies of the app', () => {
+  const rules = { ...PLAIN, upgradeAsked: true, stickyCookie: 'route=1' };
+  const cookies = (text: string): string[] => {
+    const { raw } = read(text);
+    assert.ok(raw !== undefined);
+    return [...responseHead(raw, rules).fields.matchAll(/Set-Cookie(\w+=\w+)/g)].map(
+      ([, value = '']) => value,
+    );
+  };
+  const ok = (fields: string): string => `${head(`${fields}Content-Length: 2\r\n`)}ok`;
+  assert.deepStrictEqual(cookies(ok('')), ['route=1']);
+  assert.deepStrictEqual(cookies(ok('Set-Cookie: a=1\r\nSet-Cookie: route=x\r\n')), [
+    'a=1',
+    'route=x',
+    'route=1',
+  ]);
+  assert.deepStrictEqual(cookies(head('', '304 Not Modified')), ['route=1']);
+  assert.deepStrictEqual(cookies(head('Upgrade: x\r\nConnection: Upgrade\r\n', '101 Switching')), [
+    'route=1',
+  ]);
+  assert.deepStrictEqual(cookies(head('Link: x\r\n', '103 Early Hints')), []);
+  assert.deepStrictEqual(cookies(ok('Cache-Control: max-age=60\r\n')), ['route=1']);
+  assert.deepStrictEqual(cookies(ok('Cache-Control: public\r\ncache-control: max-age=60\r\n')), []);
+});
+
 test('a head that is refused is refused each time', () => {
   const { raw } = read(`${head('Content-Length: 2\r\nContent-Length: 2\r\n')}ok`);
   for (let time = 0; time < 3; time += 1) {

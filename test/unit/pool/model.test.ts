@@ -30,6 +30,8 @@ class Life {
   readonly apps: AppConfig[];
   readonly requests: FakeRequest[] = [];
   readonly #throttle: string;
+  /** Sticky ids that clients have got, also of processes that have gone. */
+  readonly #ids: string[] = ['never-given'];
   #generation = 1;
 
   constructor(seed: number) {
@@ -79,6 +81,15 @@ class Life {
     for (const process of this.bench.spawner.alive) if (this.random() < 0.8) process.report({ elu });
   }
 
+  /** Half of the requests belong to a process, by one of the last ids or by a session. */
+  #sticky(): { sticky?: { ids: string[]; session?: string } } {
+    const dice = this.random();
+    if (dice < 0.5) return {};
+    const ids = [this.pick(this.#ids.slice(-2)), this.pick(this.#ids)];
+    if (dice < 0.75) return { sticky: { ids } };
+    return { sticky: { ids: dice < 0.8 ? ids : [], session: this.pick(['s1', 's2', 's3']) } };
+  }
+
   #finish(request: FakeRequest | undefined): void {
     if (request === undefined) return;
     request.close();
@@ -99,9 +110,12 @@ class Life {
     if (dice < 0.34) {
       const generation = this.pick([undefined, this.#generation, Math.max(1, this.#generation - 1)]);
       const options = generation === undefined ? {} : { generation };
-      this.requests.push(bench.request(app, { ...options, maxQueueTimeMs: this.pick([0, 500, 5000]) }));
+      const maxQueueTimeMs = this.pick([0, 500, 5000]);
+      this.requests.push(bench.request(app, { ...options, ...this.#sticky(), maxQueueTimeMs }));
     } else if (dice < 0.58) {
-      this.#finish(this.#of('serving'));
+      const serving = this.#of('serving');
+      if (serving?.session !== undefined) this.#ids.push(serving.session.stickyId);
+      this.#finish(serving);
     } else if (dice < 0.64) {
       this.#of('waiting')?.cancel();
     } else if (dice < 0.68) {

@@ -313,8 +313,14 @@ test('random requests, restarts and exits in random order of messages keep every
     for (let step = 0; step < 300; step += 1) {
       const thread = house.thread(random(2));
       const act = random(12);
-      if (act < 4) open.push(thread.ask(configs[random(2)] ?? house.config));
-      else if (act < 7) open.splice(random(open.length), 1).forEach(cancelOrClose);
+      if (act < 4) {
+        const ids = [...house.bench.pool.groups()]
+          .flatMap(({ serving }) => serving)
+          .map((one) => one.stickyId);
+        const sticky = { ids: [ids[random(ids.length + 1)] ?? 'gone'], session: `s${random(3)}` };
+        const options = random(2) === 0 ? { generation: 1 } : { generation: 1, sticky };
+        open.push(thread.ask(configs[random(2)] ?? house.config, options));
+      } else if (act < 7) open.splice(random(open.length), 1).forEach(cancelOrClose);
       else if (act < 9) thread.deliverToDesk();
       else if (act === 9) thread.deliverToThread();
       else if (act === 10) await house.bench.advance(1 + random(700));
