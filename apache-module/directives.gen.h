@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "b617f2f3e0964943"
+#define PSG_TABLE_HASH "020cc63513f4976e"
 #define PSG_DIRECTIVE_COUNT 118
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -24,7 +24,7 @@
   ROW(13, "PassengerUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Run each app as its own user (needs an Apache that is started as root)") \
   ROW(14, "PassengerDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "User for apps whose owner is unknown or root, or when user switching is off") \
   ROW(15, "PassengerDefaultGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Group for apps that run as PassengerDefaultUser") \
-  ROW(16, "PassengerPreStart", PSG_SCOPE_SERVER, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "URL whose app is started together with the server (repeatable)") \
+  ROW(16, "PassengerPreStart", PSG_SCOPE_SERVER, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "URL whose app is started together with the server (repeatable)") \
   ROW(17, "PassengerShowVersionInHeader", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether the X-Powered-By field of responses names the version") \
   ROW(18, "PassengerGatewayThreads", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 64, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Threads of the core that carry requests, 0 = by the number of CPU cores") \
   ROW(19, "PassengerMaxWorkerShare", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 100, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Share of Apache's workers, in percent, that a single app may hold") \

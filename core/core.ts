@@ -19,6 +19,7 @@ import { DIRECTIVE_TABLE_HASH } from './config/table-hash.js';
 import { makeGateway } from './gateway-parts.js';
 import type { Admission } from './gateway/shim-connection.js';
 import { createCoreLifecycle } from './instance/lifecycle.js';
+import { PreStart } from './instance/pre-start.js';
 import { appendBytes, closeFd, duplicate, peerCredentials, setDumpable } from './native.js';
 import type { AppGroup } from './pool/app-group.js';
 import { Pool } from './pool/pool.js';
@@ -41,6 +42,8 @@ const CORE_SOCKET_FD = 4;
 const ADMIN_SOCKET_FD = 5;
 /** What exchanges get of the time for stopping; the rest is for the processes. */
 const EXCHANGE_SHARE = 0.5;
+/** After a reload, until children of the new configuration answer. */
+const RELOAD_SETTLES_MS = 2000;
 
 /** Everything that exists once the first configuration has come. */
 interface Rooms {
@@ -58,6 +61,7 @@ class Core {
   readonly #log = new Log('core', this.#sink, this.#threshold);
   readonly #lifecycle = createCoreLifecycle(clock, this.#log);
   readonly #channel: SupervisorChannel;
+  readonly #preStart = new PreStart(clock, this.#log);
   readonly #adoptions: Promise<void>[] = [];
   #server: ServerSettings = parseServerSettings([]);
   #rooms: Rooms | undefined;
@@ -98,6 +102,7 @@ class Core {
     this.#rooms.spawner.reopenLogs();
     this.#rooms.front.configure(admission, this.#server);
     this.#rooms.pool.reload(this.#server, config.generation);
+    this.#preStart.run(this.#server.preStart, RELOAD_SETTLES_MS);
   }
 
   #build(config: Message<'CORE_CONFIG'>, admission: Admission): Rooms {
@@ -188,11 +193,14 @@ class Core {
     this.#rooms.admin.listen(ADMIN_SOCKET_FD);
     this.#channel.send({ type: 'READY' });
     this.#lifecycle.transition('serving', 'all processes known');
+    // Apache listens already; its children will answer when they are there.
+    this.#preStart.run(this.#server.preStart, 0);
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     if (!this.#lifecycle.can('draining')) return;
     this.#lifecycle.transition('draining', 'supervisor asked for it');
+    this.#preStart.stop();
     const rooms = this.#rooms;
     if (rooms !== undefined) {
       const cut = clock.setTimeout(() => rooms.front.closeNow(), deadlineMs * EXCHANGE_SHARE);

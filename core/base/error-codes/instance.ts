@@ -17,4 +17,13 @@ export const INSTANCE_ERRORS = {
     action:
       'Look for the reason in the lines before this one, or for the OOM killer in the log of the kernel.',
   },
+  PSG8003: {
+    severity: 'warn',
+    message: 'a URL of PassengerPreStart could not be asked',
+    cause:
+      'Apache does not listen at the port of the URL on any address of this machine, or the answer was an error of the ' +
+      'server (the app does not start), or there was none within two minutes.',
+    outcome: 'The app is started by its first visitor.',
+    action: 'Check the URL, and the lines of the app before this one.',
+  },
 } as const satisfies Record<string, ErrorRow>;

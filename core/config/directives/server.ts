@@ -239,10 +239,12 @@ export const SERVER_DIRECTIVES = [
     kind: 'string-set',
     default: [],
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     summary: 'URL whose app is started together with the server (repeatable)',
     details:
-      'The first visitor then finds a warm app. PassengerMinInstances says how many processes are kept.',
+      'Asked with HEAD through Apache itself after each start and reload, at an address of this machine and whatever the ' +
+      'certificate, so that the first visitor finds a warm app. PassengerMinInstances says how many processes are kept. ' +
+      'What fails costs a line in the log.',
     example: 'PassengerPreStart http://app.example.com/',
   },
   {
