@@ -154,14 +154,15 @@ rule(
   },
 );
 
-rule('stopping lets the requests of both threads end and leaves nothing', {}, async (scene) => {
+// Apache itself decides what becomes of requests when it is stopped and not told to stop gracefully.
+rule('stopping with requests under way in both threads leaves nothing', {}, async (scene) => {
   const { apache } = await scene.serve('probe', '', { server: TWO });
   await ask(apache.port, 'a.test', '/');
   const slow = Array.from({ length: 6 }, () => ask(apache.port, 'a.test', '/slow?ms=1500'));
   await eventually(5000, 'all are under way', async () => (await openSessions(apache)) === 6);
   const pids = [corePid(apache), supervisorPid(apache), ...appPids(apache)];
   await apache.stop();
-  for (const { status } of await Promise.all(slow)) assert.equal(status, 200);
+  await Promise.all(slow);
   await eventually(15_000, 'everything is gone', () => !pids.some(alive));
 });
 
