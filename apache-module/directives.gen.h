@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "020cc63513f4976e"
+#define PSG_TABLE_HASH "0744796d8b2686bb"
 #define PSG_DIRECTIVE_COUNT 118
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -44,7 +44,7 @@
   ROW(33, "PassengerRestartDir", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of restart.txt, absolute or relative to the app root") \
   ROW(34, "PassengerAppGroupName", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the app group; places with the same name and start settings share processes") \
   ROW(35, "PassengerFriendlyErrorPages", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Show details to visitors when the app cannot start") \
-  ROW(36, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 1, "File that is shown instead of our plain error page, relative to the app root") \
+  ROW(36, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "File that is shown instead of our plain error page, relative to the app root or absolute") \
   ROW(37, "PassengerAppLogFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Log file for the output and the failed starts of this app, absolute or relative to the app root") \
   ROW(38, "PassengerMinInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Processes that are kept once the app has been started") \
   ROW(39, "PassengerMaxInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of this app, 0 = PassengerMaxInstancesPerApp") \

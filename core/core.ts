@@ -13,6 +13,7 @@ import { PassengerError } from './base/errors.js';
 import { Log, LogThreshold } from './base/log.js';
 import { PacedLog } from './base/paced-log.js';
 import { createWinstonSink } from './base/winston-sink.js';
+import type { AppConfig } from './config/app-config.js';
 import { parseServerSettings } from './config/server-config.js';
 import type { ServerSettings } from './config/settings.js';
 import { DIRECTIVE_TABLE_HASH } from './config/table-hash.js';
@@ -20,11 +21,12 @@ import { makeGateway } from './gateway-parts.js';
 import type { Admission } from './gateway/shim-connection.js';
 import { createCoreLifecycle } from './instance/lifecycle.js';
 import { PreStart } from './instance/pre-start.js';
-import { appendBytes, closeFd, duplicate, peerCredentials, setDumpable } from './native.js';
+import { appendBytes, closeFd, duplicate, peerCredentials, readBytes, setDumpable } from './native.js';
 import type { AppGroup } from './pool/app-group.js';
 import { Pool } from './pool/pool.js';
 import { AppRegistry } from './routing/app-registry.js';
 import { choose } from './routing/choose.js';
+import { ErrorPageFiles } from './spawn/error-page-files.js';
 import type { LogFileSystem } from './spawn/log-file.js';
 import { SupervisorChannel } from './spawn/supervisor-channel.js';
 import { SupervisorFiles } from './spawn/supervisor-files.js';
@@ -130,7 +132,8 @@ class Core {
     });
     const ownUid = process.getuid?.() ?? 0;
     const allowedUids = new Set([0, ownUid]);
-    const front = this.#buildFront(pool, admission, allowedUids);
+    const pages = this.#errorPages(files);
+    const front = this.#buildFront({ pool, pages }, admission, allowedUids);
     const admin = new AdminServer({
       views: new Map([
         ['/pool.json', () => json(pool.snapshot())],
@@ -142,8 +145,17 @@ class Core {
     return { pool, spawner, files, front, admin };
   }
 
+  #errorPages(files: SupervisorFiles): ErrorPageFiles {
+    const open = (app: AppConfig): Promise<number> => files.open(app, 'page', app.settings.customErrorPage);
+    return new ErrorPageFiles({ open, readBytes, close: closeFd }, clock, this.#log.forRoom('spawn'));
+  }
+
   /** The gateway, in this thread or in several others. */
-  #buildFront(pool: Pool, admission: Admission, allowedUids: ReadonlySet<number>): Front {
+  #buildFront(
+    { pool, pages }: { readonly pool: Pool; readonly pages: ErrorPageFiles },
+    admission: Admission,
+    allowedUids: ReadonlySet<number>,
+  ): Front {
     const count = gatewayThreadCount(this.#server.gatewayThreads, availableParallelism());
     if (count > 1) {
       const desk = new SessionDesk(pool);
@@ -153,6 +165,7 @@ class Core {
           count,
           entry: path.join(__dirname, 'gateway-thread.js'),
           desk,
+          pages,
           allowedUids,
           clockOrigin: clockOrigin(),
           sink: this.#sink,
@@ -163,7 +176,14 @@ class Core {
         { admission, server: this.#server },
       );
     }
-    const surroundings = { source: pool, admission, allowedUids, clock, log: this.#log.forRoom('gateway') };
+    const surroundings = {
+      source: pool,
+      pages,
+      admission,
+      allowedUids,
+      clock,
+      log: this.#log.forRoom('gateway'),
+    };
     const { gateway, listener } = makeGateway(surroundings, this.#server);
     return new MainThreadFront(gateway, listener);
   }

@@ -7,6 +7,7 @@ import type { PacedSink } from './base/paced-log.js';
 import { SettingsCache } from './config/settings-cache.js';
 import type { ServerSettings } from './config/settings.js';
 import { bodyMemoryShare } from './gateway/body-memory.js';
+import type { PageSource } from './gateway/error-page.js';
 import { Gateway } from './gateway/gateway.js';
 import { Listener } from './gateway/listener.js';
 import type { SessionSource } from './gateway/session-source.js';
@@ -17,6 +18,7 @@ import { VERSION } from './version.js';
 
 export interface GatewaySurroundings {
   readonly source: SessionSource;
+  readonly pages?: PageSource;
   readonly admission: Admission;
   readonly allowedUids: ReadonlySet<number>;
   readonly clock: Clock;
@@ -26,13 +28,13 @@ export interface GatewaySurroundings {
 }
 
 export function makeGateway(
-  { source, admission, allowedUids, clock, log, failures }: GatewaySurroundings,
+  { source, pages, admission, allowedUids, clock, log, failures }: GatewaySurroundings,
   server: ServerSettings,
 ): { gateway: Gateway; listener: Listener } {
   const threads = gatewayThreadCount(server.gatewayThreads, availableParallelism());
   const bodyMemory = bodyMemoryShare(availableMemory(), threads);
   const settings = new SettingsCache();
-  const parts = { source, settings, log, failures, version: VERSION, bodyMemory };
+  const parts = { source, pages, settings, log, failures, version: VERSION, bodyMemory };
   const gateway = new Gateway(parts, server);
   const listener = new Listener({
     gateway,

@@ -14,11 +14,13 @@ import type { Listener } from './gateway/listener.js';
 import type { Admission } from './gateway/shim-connection.js';
 import type { FromThread, ThreadStart, ToThread } from './threads/messages.js';
 import { BEAT_MS, Pulse } from './threads/pulse.js';
+import { ThreadPages } from './threads/thread-pages.js';
 import { ThreadSessions } from './threads/thread-sessions.js';
 
 class GatewayThread {
   readonly #threshold: LogThreshold;
   readonly #sessions: ThreadSessions;
+  readonly #pages = new ThreadPages((message) => this.#post(message));
   readonly #gateway: Gateway;
   readonly #listener: Listener;
   readonly #pulse: Pulse;
@@ -37,6 +39,7 @@ class GatewayThread {
     };
     const surroundings = {
       source: this.#sessions,
+      pages: this.#pages,
       admission: wholeAdmission(admission),
       allowedUids,
       clock,
@@ -59,6 +62,8 @@ class GatewayThread {
         this.#threshold.level = message.server.logLevel;
         this.#listener.setAdmission(wholeAdmission(message.admission));
         return this.#gateway.reload(message.server);
+      case 'page':
+        return this.#pages.handle(message);
       case 'stop':
         return void this.#stop();
       case 'close-now':

@@ -3,7 +3,9 @@
  * for development mode. Nothing here is on the way of a good request.
  */
 import { STATUS_CODES } from 'node:http';
-import type { Fields } from '../base/errors.js';
+import type { ErrorCode } from '../base/error-codes.js';
+import type { AppConfig } from '../config/app-config.js';
+import { errorRow, type Fields } from '../base/errors.js';
 import { FRAME } from '../wire/frames.js';
 import { encodeFrame, END_FRAME } from '../wire/encoder.js';
 import { encodeHead, fieldText } from '../wire/head-frame.js';
@@ -21,12 +23,41 @@ export interface ErrorAnswer {
   readonly headMethod: boolean;
 }
 
+/** @param details of the failure, for a visitor who is meant to see them */
+export function errorAnswer(
+  code: ErrorCode,
+  details: Fields | undefined,
+  request: Pick<ErrorAnswer, 'requestId' | 'headerBlock' | 'headMethod'>,
+): ErrorAnswer {
+  const { status = 500, safe = 'The application cannot be reached at the moment.', message } = errorRow(code);
+  return { ...request, status, code, safe, development: details && { message, details } };
+}
+
+/** PassengerCustomErrorPage, wherever the files are read. */
+export interface PageSource {
+  /** Never rejects; undefined: there is none to show. */
+  read(app: AppConfig): Promise<Buffer | undefined>;
+}
+
+/** The app's own page, where it has one and the visitor is a person who is not meant to see details. */
+export function customPage(
+  source: PageSource | undefined,
+  app: AppConfig,
+  { development, headerBlock }: ErrorAnswer,
+): Promise<Buffer | undefined> | undefined {
+  const wanted = app.settings.customErrorPage !== '' && development === undefined;
+  return wanted && !prefersJson(headerBlock) ? source?.read(app) : undefined;
+}
+
 const RETRY_AFTER_SECONDS = '2';
 
-/** HEAD, DATA and END of the page, to be written at once. */
-export function errorFrames(answer: ErrorAnswer): Buffer {
-  const json = prefersJson(answer.headerBlock);
-  const body = Buffer.from(json ? jsonPage(answer) : htmlPage(answer));
+/**
+ * HEAD, DATA and END of the page, to be written at once.
+ * @param page the app's own, in place of ours
+ */
+export function errorFrames(answer: ErrorAnswer, page?: Buffer): Buffer {
+  const json = page === undefined && prefersJson(answer.headerBlock);
+  const body = page ?? Buffer.from(json ? jsonPage(answer) : htmlPage(answer));
   const fields = [
     fieldText('Content-Type', json ? 'application/json' : 'text/html; charset=UTF-8'),
     fieldText('Content-Length', String(body.length)),

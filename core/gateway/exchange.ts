@@ -11,13 +11,22 @@ import type { RequestConfig } from '../config/app-config.js';
 import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
 import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
 import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
-import { errorFrames } from './error-page.js';
+import { customPage, errorAnswer, errorFrames, type ErrorAnswer } from './error-page.js';
 import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
+import { silentTooLong, tookTooLong, type Passed } from './limits.js';
+import { nextTry } from './repeat.js';
 import { RequestLeg } from './request-leg.js';
 import { ResponseError } from './response-error.js';
 import { ResponseLeg } from './response-leg.js';
-import type { CheckoutOptions, GatewaySession, SessionOutcome, Ticket, Waiter } from './session-source.js';
+import {
+  checkoutOptions,
+  type CheckoutOptions,
+  type GatewaySession,
+  type SessionOutcome,
+  type Ticket,
+  type Waiter,
+} from './session-source.js';
 import type { ShimLink } from './shim-link.js';
 import { StickyRoute } from './sticky-route.js';
 import { Tunnel } from './tunnel.js';
@@ -25,8 +34,6 @@ import type { UpstreamConnection, UpstreamUser } from './upstream.js';
 
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
-/** What was noted as now may be a sweep older, and a sweep may be late: no limit of an app's ends before its time. */
-const CLOCK_SLACK_MS = 300;
 const MAX_CONNECT_ATTEMPTS = 4;
 const OUR_SHORTAGE: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
@@ -71,6 +78,11 @@ export class Exchange implements Waiter, UpstreamUser {
     return this.#state === 'done' || this.#state === 'aborted';
   }
 
+  /** What the client gets cannot change any more. */
+  get #decided(): boolean {
+    return this.over || this.#state === 'flushing' || this.#state === 'answering';
+  }
+
   /** A tunnel whose app has ended its direction. */
   get appEnded(): boolean {
     return this.#tunnel?.endWritten === true;
@@ -92,14 +104,14 @@ export class Exchange implements Waiter, UpstreamUser {
   // ---- from the shim
 
   body(bytes: Buffer): void {
-    if (this.over || this.#state === 'flushing') return;
+    if (this.#decided) return;
     this.#lastActivity = this.gateway.now;
     if (this.#tunnel !== undefined) this.#tunnel.fromClient(bytes);
     else this.#request.body(bytes, this.#sendingTo());
   }
 
   bodyEnd(): void {
-    if (this.over || this.#state === 'flushing') return;
+    if (this.#decided) return;
     this.#lastActivity = this.gateway.now;
     if (this.#tunnel !== undefined) this.#tunnel.clientEnded();
     else this.#request.bodyEnd(this.#sendingTo());
@@ -135,7 +147,7 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   bodyFailed(error: NodeJS.ErrnoException): void {
-    if (this.over) return;
+    if (this.#decided) return;
     const fields = { error: error.code ?? error.message, directory: this.gateway.dataBufferDir };
     if (error.code === 'ENOSPC' || error.code === 'EDQUOT') this.#fail('PSG4008', fields);
     else this.#fail('PSG4009', fields);
@@ -280,7 +292,7 @@ export class Exchange implements Waiter, UpstreamUser {
 
   tick(now: number): void {
     // Who waits for the client alone is Apache's business.
-    if (this.over || this.#state === 'tunneling' || this.#state === 'flushing') return;
+    if (this.#decided || this.#state === 'tunneling') return;
     if (!this.#accepted && !this.#response.headSent && now - this.#startedAt >= ACCEPTED_AFTER_MS) {
       this.#accepted = true;
       this.link.write(ACCEPTED_FRAME);
@@ -293,35 +305,24 @@ export class Exchange implements Waiter, UpstreamUser {
     if (this.#state === 'waiting') return;
     const upstream = this.#upstream;
     if (upstream !== undefined) this.#response.lookAtReader(upstream);
-    if (this.#tookTooLong(now)) return;
+    const passed = this.#passedLimit(now, upstream?.paused === true);
+    if (passed !== undefined) this.#fail(passed.code, passed.fields);
+  }
+
+  #passedLimit(now: number, paused: boolean): Passed | undefined {
+    const { headSent } = this.#response;
+    const sinceSent = this.#sentAt < 0 ? 0 : now - this.#sentAt;
+    const late = tookTooLong(sinceSent, this.config.request.maxRequestTime, headSent);
     const limit = this.frame.silenceMs;
-    if (limit === 0) return;
-    const silent = now - this.#lastActivity;
-    if (upstream?.paused === true) this.#lastActivity = now;
-    else if (this.#appIsDue()) this.#checkApp(silent, limit);
-    else if (silent > 2 * limit) this.#fail('PSG4010', {});
+    if (late !== undefined || limit === 0) return late;
+    if (paused) this.#lastActivity = now;
+    return silentTooLong(now - this.#lastActivity, limit, { appIsDue: this.#appIsDue(), headSent });
   }
 
   /** Whether it is the app that we wait for, and not the client's upload. */
   #appIsDue(): boolean {
     if (this.#state === 'receiving') return false;
     return this.#request.sent || this.#upstream?.backlogged === true || this.#response.headSent;
-  }
-
-  /** PassengerMaxRequestTime. */
-  #tookTooLong(now: number): boolean {
-    const seconds = this.config.request.maxRequestTime;
-    if (seconds === 0 || this.#sentAt < 0) return false;
-    if (now - this.#sentAt <= seconds * 1000 + CLOCK_SLACK_MS) return false;
-    if (this.#response.headSent) this.#fail('PSG4013', { seconds });
-    else this.#fail('PSG4012', { seconds });
-    return true;
-  }
-
-  #checkApp(silent: number, limit: number): void {
-    if (silent <= limit + CLOCK_SLACK_MS) return;
-    if (this.#response.headSent) this.#fail('PSG4006', { silentMs: silent });
-    else this.#fail('PSG4005', { silentMs: silent });
   }
 
   // ---- steps
@@ -333,15 +334,7 @@ export class Exchange implements Waiter, UpstreamUser {
 
   #askPool(): void {
     const queueSeconds = this.config.request.maxRequestQueueTime;
-    const sticky = this.#route?.wish;
-    let { options } = this;
-    if (sticky !== undefined || queueSeconds > 0) {
-      options = {
-        ...options,
-        ...(sticky === undefined ? {} : { sticky }),
-        ...(queueSeconds === 0 ? {} : { maxQueueTimeMs: queueSeconds * 1000 }),
-      };
-    }
+    const options = checkoutOptions(this.options, this.#route?.wish, queueSeconds);
     const result = this.gateway.source.checkout(this.config.app, this, options);
     if ('target' in result) this.onSession(result);
     // The pool may have called back before it returned.
@@ -378,29 +371,26 @@ export class Exchange implements Waiter, UpstreamUser {
     }
     upstream.destroy();
     this.#upstream = undefined;
-    if (!upstream.connected) this.#connectFailed(upstream.error);
-    else if (this.#mayRepeat(upstream)) {
+    if (upstream.connected) this.#afterEnd(upstream);
+    else this.#connectFailed(upstream.error);
+  }
+
+  #afterEnd(upstream: UpstreamConnection): void {
+    const next = nextTry(upstream, {
+      flags: this.frame.flags,
+      repeatable: this.#request.repeatable,
+      anythingSeen: this.#response.anythingSeen,
+      staleRetried: this.#staleRetried,
+      attemptsLeft: this.#connectAttempts < MAX_CONNECT_ATTEMPTS - 1,
+    });
+    if (next === 'again') {
       this.#staleRetried = true;
       this.gateway.counters.retries += 1;
       this.#send(true);
-    } else if (this.#neverRead(upstream)) {
+    } else if (next === 'elsewhere') {
       this.#route?.leave();
       this.#tryElsewhere('app did not read the request');
     } else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
-  }
-
-  /** A reset says that the app closed with bytes unread (unix(7)): a process that died before it saw the request. */
-  #neverRead(upstream: UpstreamConnection): boolean {
-    if (upstream.error !== 'ECONNRESET' || upstream.parser.begun || this.#response.anythingSeen) return false;
-    if (this.#connectAttempts >= MAX_CONNECT_ATTEMPTS - 1) return false;
-    return (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0 && this.#request.repeatable;
-  }
-
-  /** A kept connection that the app was just closing: nothing of an answer seen, request safe and still whole. */
-  #mayRepeat(upstream: UpstreamConnection): boolean {
-    if (upstream.served === 0 || this.#staleRetried) return false;
-    if (upstream.parser.begun || this.#response.anythingSeen) return false;
-    return (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0 && this.#request.repeatable;
   }
 
   #connectFailed(error: string): void {
@@ -458,25 +448,34 @@ export class Exchange implements Waiter, UpstreamUser {
 
   /** Ends the exchange with an error page or, when the head is out, with ABORT. */
   #answer(code: ErrorCode, details: Fields): void {
-    const row = errorRow(code);
-    const status = row.status ?? 500;
-    if (this.#response.headSent) {
-      this.#transition('aborted', code);
-      this.gateway.counters.aborted += 1;
-      this.#response.dispose();
-      this.#giveBack('app-failed');
-      this.link.write(encodeRefusal(FRAME.ABORT, status, code));
-    } else {
-      this.#transition('done', code);
-      this.gateway.counters.errors += 1;
-      const headerBlock = this.#request.headerBlock.toString('latin1');
-      this.#giveBack('app-failed');
-      const safe = row.safe ?? 'The application cannot be reached at the moment.';
-      const friendly = this.config.app.settings.friendlyErrorPages;
-      const development = friendly ? { message: row.message, details } : undefined;
-      const { requestId, headMethod } = this;
-      this.link.write(errorFrames({ status, code, safe, requestId, development, headerBlock, headMethod }));
-    }
+    if (!this.#response.headSent) return this.#show(code, details);
+    this.#transition('aborted', code);
+    this.gateway.counters.aborted += 1;
+    this.#response.dispose();
+    this.#giveBack('app-failed');
+    this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 500, code));
+    this.link.coreEnded();
+  }
+
+  #show(code: ErrorCode, details: Fields): void {
+    const { requestId, headMethod } = this;
+    const { app } = this.config;
+    this.gateway.counters.errors += 1;
+    const headerBlock = this.#request.headerBlock.toString('latin1');
+    this.#giveBack('app-failed');
+    const told = app.settings.friendlyErrorPages ? details : undefined;
+    const answer = errorAnswer(code, told, { requestId, headerBlock, headMethod });
+    const own = customPage(this.gateway.pages, app, answer);
+    if (own === undefined) return this.#showPage(answer);
+    this.#transition('answering', code);
+    void own.then((page) => this.#showPage(answer, page));
+  }
+
+  #showPage(answer: ErrorAnswer, page?: Buffer): void {
+    // The client may have left meanwhile.
+    if (this.over) return;
+    this.#transition('done', answer.code);
+    this.link.write(errorFrames(answer, page));
     this.link.coreEnded();
   }
 

@@ -7,6 +7,7 @@ import type { Log } from '../base/log.js';
 import { PacedLog, type PacedSink } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
 import { BodyMemory, bodyMemoryShare } from './body-memory.js';
+import type { PageSource } from './error-page.js';
 import type { SessionSource } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
 
@@ -24,6 +25,8 @@ export interface GatewayParts {
   /** Takes what may happen to many requests at once; by default the log. */
   readonly failures?: PacedSink | undefined;
   readonly version: string;
+  /** Error pages of apps; without it there is ours alone. */
+  readonly pages?: PageSource | undefined;
   /** Bytes for all request bodies together; by default for the only gateway on this machine. */
   readonly bodyMemory?: number;
 }
@@ -55,6 +58,7 @@ export class Gateway {
   readonly log: Log;
   /** For what may happen to many requests of an app at once. */
   readonly failures: PacedLog;
+  readonly pages: PageSource | undefined;
   readonly bodyMemory: BodyMemory;
   /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
   now = 0;
@@ -70,6 +74,7 @@ export class Gateway {
     this.settings = parts.settings;
     this.log = parts.log;
     this.failures = new PacedLog(parts.failures ?? parts.log, { now: () => this.now });
+    this.pages = parts.pages;
     this.bodyMemory = new BodyMemory(parts.bodyMemory ?? bodyMemoryShare(totalmem(), 1));
     this.#version = parts.version;
     this.reload(settings);

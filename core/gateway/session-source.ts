@@ -43,6 +43,20 @@ export interface CheckoutOptions {
   readonly maxQueueTimeMs?: number;
 }
 
+/** The same object as long as nothing is to be added. @param queueSeconds 0: no limit of its own */
+export function checkoutOptions(
+  common: CheckoutOptions,
+  sticky: CheckoutOptions['sticky'],
+  queueSeconds: number,
+): CheckoutOptions {
+  if (sticky === undefined && queueSeconds === 0) return common;
+  return {
+    ...common,
+    ...(sticky === undefined ? {} : { sticky }),
+    ...(queueSeconds === 0 ? {} : { maxQueueTimeMs: queueSeconds * 1000 }),
+  };
+}
+
 export interface SessionSource {
   /** A session at once when one is free (no promise, no callback), otherwise a place in the waiting list. */
   checkout(app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket;

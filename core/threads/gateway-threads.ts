@@ -8,6 +8,7 @@ import type { LogSink } from '../base/log.js';
 import type { PacedLog } from '../base/paced-log.js';
 import type { ServerSettings } from '../config/settings.js';
 import type { GatewayCounters } from '../gateway/gateway.js';
+import type { PageSource } from '../gateway/error-page.js';
 import type { Admission } from '../gateway/shim-connection.js';
 import type { Front } from './front.js';
 import type { FromThread, ThreadStart, ToThread } from './messages.js';
@@ -27,6 +28,7 @@ export interface GatewayThreadsOptions {
   readonly sink: LogSink;
   /** One pace for the failures of all threads. */
   readonly failures: PacedLog;
+  readonly pages: PageSource;
   /** Another descriptor of the same open file. */
   readonly duplicate: (fd: number) => number;
   /** A thread has ended, which it never does by itself. */
@@ -89,12 +91,18 @@ class Thread {
     return this.#missed < MISSED_BEATS;
   }
 
+  async #sendPage({ ticket, app }: FromThread & { kind: 'page-wanted' }): Promise<void> {
+    this.post({ kind: 'page', ticket, page: await this.options.pages.read(app) });
+  }
+
   #hear(message: FromThread): void {
     switch (message.kind) {
       case 'listening':
         return this.listening.resolve();
       case 'stopped':
         return this.stopped.resolve();
+      case 'page-wanted':
+        return void this.#sendPage(message);
       case 'log':
         return this.options.sink.write(message.level, message.room, message.text);
       case 'failures':

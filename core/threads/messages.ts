@@ -59,6 +59,8 @@ export type ToThread =
   /** The descriptor is the thread's own from now on. */
   | { readonly kind: 'listen'; readonly fd: number }
   | { readonly kind: 'configure'; readonly admission: Admission; readonly server: ServerSettings }
+  /** Answer to page-wanted; absent: the gateway shows its own page. */
+  | { readonly kind: 'page'; readonly ticket: number; readonly page: Uint8Array | undefined }
   | { readonly kind: 'stop' }
   | { readonly kind: 'close-now' };
 
@@ -67,6 +69,8 @@ export type FromThread =
   | SessionMessage
   | { readonly kind: 'listening' }
   | { readonly kind: 'stopped' }
+  /** The error page of an app. */
+  | { readonly kind: 'page-wanted'; readonly ticket: number; readonly app: AppConfig }
   | { readonly kind: 'log'; readonly level: Level; readonly room: string; readonly text: string }
   /** What happened to requests of one kind, at the thread's own pace. */
   | { readonly kind: 'failures'; readonly code: ErrorCode; readonly fields: Fields; readonly key: string };

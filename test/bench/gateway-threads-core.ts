@@ -65,6 +65,7 @@ function front(): Front {
       allowedUids,
       clockOrigin: clockOrigin(),
       sink,
+      pages: { read: () => Promise.resolve(undefined) },
       failures: new PacedLog(log, systemClock),
       duplicate,
       onCrash: (error) => {

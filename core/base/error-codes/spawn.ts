@@ -157,4 +157,13 @@ export const SPAWN_ERRORS = {
     outcome: 'That many lines are in no log; the app goes on.',
     action: 'Put the file on a local disk.',
   },
+  PSG6018: {
+    severity: 'warn',
+    message: "error page of an app cannot be used, visitors see the server's own",
+    cause:
+      'PassengerCustomErrorPage is missing, cannot be read as the user of the app, is no regular file or has more than 256 KB; the field why has the reason.',
+    outcome:
+      'The plain page is shown; the file is looked at again after five seconds when another failure comes.',
+    action: 'Put the file where the directive says, readable for the user of the app.',
+  },
 } as const satisfies Record<string, ErrorRow>;

@@ -246,11 +246,12 @@ export const APP_DIRECTIVES = [
     default: '',
     defaultText: 'none',
     effect: 'next-request',
-    status: 'planned',
+    status: 'supported',
     privileged: true,
     cli: '--custom-error-page',
-    summary: 'File that is shown instead of our plain error page, relative to the app root',
-    details: 'Read as the user of the app.',
+    summary: 'File that is shown instead of our plain error page, relative to the app root or absolute',
+    details:
+      'An HTML page in UTF-8 of at most 256 KB, read as the user of the app and kept for five seconds. Shown for every failure of the app that the server answers itself (500, 502, 503, 504, 507); clients that ask for JSON get JSON, and with PassengerFriendlyErrorPages the details are shown. When the file cannot be used, visitors see our plain page and the log says once why.',
     example: 'PassengerCustomErrorPage error.html',
   },
   {

@@ -98,6 +98,8 @@ export class Fixture {
   readonly bufferDir: string;
   decoded = 0;
   peerUid = 0;
+  /** PassengerCustomErrorPage, where the settings name one. */
+  page: () => Promise<Buffer | undefined> = () => Promise.resolve(undefined);
   readonly #dir = mkdtempSync(join(tmpdir(), 'psg-gw-'));
   readonly #apps: Server[] = [];
   readonly appSockets: Socket[] = [];
@@ -117,7 +119,7 @@ export class Fixture {
     };
     const log = new Log('gateway', sink, new LogThreshold(5));
     this.gateway = new Gateway(
-      { source: this.source, settings, log, version: '0.1.0' },
+      { source: this.source, settings, log, version: '0.1.0', pages: { read: () => this.page() } },
       {
         dataBufferDir: this.bufferDir,
         showVersionInHeader: true,

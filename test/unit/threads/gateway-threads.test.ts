@@ -23,6 +23,7 @@ function start(t: TestContext, mood: keyof typeof MOODS) {
       allowedUids: new Set([0]),
       clockOrigin: 0,
       sink: { write: (level, room, text) => void lines.push(`${level} ${room} ${text}`) },
+      pages: { read: () => Promise.resolve(undefined) },
       failures: new PacedLog({ report: () => undefined }, new FakeClock()),
       duplicate: () => (fds += 1),
       onCrash: (error) => void crashes.push(error instanceof Error ? error.message : String(error)),
