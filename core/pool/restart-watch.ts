@@ -4,7 +4,8 @@
  * traffic. It only asks and compares; the files are looked at elsewhere (never on this thread), and the group decides what a change means.
  *
  * The first look records. A change is: restart.txt appears, or its time of modification (nanoseconds; older counts
- * too) or inode differs. Removal is no change. always_restart.txt counts at each look that a request has caused.
+ * too) or inode differs. Removal is no change. always_restart.txt counts at each look that a request has caused; once
+ * it has been seen, each request causes one, as long as it is there (as with Passenger).
  */
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { errorText, type Fields } from '../base/errors.js';
@@ -66,6 +67,8 @@ export class RestartWatch {
   #lastLook = -Infinity;
   /** What is known of restart.txt; undefined before the first answer. */
   #known: string | undefined;
+  /** Whether always_restart.txt was there at the last look. */
+  #always = false;
   #timer: ClockTimer | undefined;
   #limit: ClockTimer | undefined;
   #restartsLeft = STORM_BURST;
@@ -103,7 +106,7 @@ export class RestartWatch {
   get clearUntil(): number {
     const { throttleMs } = this.owner.watched;
     const look = this.#look;
-    if (look === undefined) return this.#lastLook + throttleMs;
+    if (look === undefined) return this.#always ? -Infinity : this.#lastLook + throttleMs;
     if (look.overdue) return look.since + Math.max(throttleMs, ABANDON_MS);
     return look.first && throttleMs > 0 ? Infinity : -Infinity;
   }
@@ -188,6 +191,7 @@ export class RestartWatch {
 
   #answered(look: Look, restart: FileFacts, always: FileFacts): void {
     if (!this.#finish(look)) return;
+    this.#always = always.exists;
     const stamp = restart.exists ? `${restart.mtimeNs}:${restart.inode}` : '';
     const changed = this.#known !== undefined && stamp !== '' && stamp !== this.#known;
     if (!changed) this.#known = stamp;

@@ -44,8 +44,9 @@ export class FakeFiles implements FileQuestions {
   hang = false;
   fail = false;
 
-  touch(appRoot: string, question: RestartQuestion = 'restart.txt'): void {
-    this.#time += 1n;
+  /** @param by nanoseconds that its time is set off from the one before; it may be older */
+  touch(appRoot: string, question: RestartQuestion = 'restart.txt', by = 1n): void {
+    this.#time += by;
     this.#facts.set(`${appRoot}:${question}`, { exists: true, mtimeNs: this.#time, inode: 7n });
   }
 
