@@ -17,9 +17,12 @@
 #define FIRST_PAUSE_MS 50
 #define NEXT_PAUSE_MS 100
 #define PATIENCE apr_time_from_sec(5)
+/* What a burst has left behind costs both ends a descriptor and a buffer; another connect costs 30 us. */
+#define MAX_IDLE apr_time_from_sec(10)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static psg_connection *idle;
+static volatile apr_uint32_t last_look;
 
 apr_time_t psg_now(void)
 {
@@ -160,8 +163,24 @@ int psg_connection_learn(psg_connection *connection, apr_uint64_t hash)
     return 1;
 }
 
+/* The one used last is the first of the list: all old ones are its end. With the lock held. */
+static psg_connection *cut_old(apr_time_t now)
+{
+    psg_connection **at = &idle;
+    psg_connection *old;
+
+    while (*at != NULL && now - (*at)->idle_since <= MAX_IDLE) {
+        at = &(*at)->next;
+    }
+    old = *at;
+    *at = NULL;
+    return old;
+}
+
 void psg_connection_give(psg_connection *connection)
 {
+    psg_connection *old = NULL;
+
     connection->start = connection->end = 0;
     if (connection->capacity > PSG_READ_BUFFER) {
         unsigned char *smaller = realloc(connection->buffer, PSG_READ_BUFFER);
@@ -170,10 +189,19 @@ void psg_connection_give(psg_connection *connection)
             connection->capacity = PSG_READ_BUFFER;
         }
     }
+    connection->idle_since = psg_now();
     pthread_mutex_lock(&lock);
     connection->next = idle;
     idle = connection;
+    if (psg_first_in_second(&last_look)) {
+        old = cut_old(connection->idle_since);
+    }
     pthread_mutex_unlock(&lock);
+    while (old != NULL) {
+        psg_connection *next = old->next;
+        psg_connection_close(old);
+        old = next;
+    }
 }
 
 void psg_connection_close(psg_connection *connection)

@@ -218,6 +218,7 @@ typedef struct psg_connection {
     unsigned known_count;
     apr_uint64_t known[PSG_MAX_SETTINGS_PER_CONNECTION];
     struct psg_connection *next;
+    apr_time_t idle_since;     /* psg_now() when it was given back */
     apr_size_t start, end;     /* unread bytes in buffer */
     apr_size_t capacity;
     unsigned char *buffer;

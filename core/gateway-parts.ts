@@ -12,7 +12,7 @@ import { Gateway } from './gateway/gateway.js';
 import { Listener } from './gateway/listener.js';
 import type { SessionSource } from './gateway/session-source.js';
 import type { Admission } from './gateway/shim-connection.js';
-import { discardPages, peerCredentials, peerLeft } from './native.js';
+import { acceptNext, discardPages, peerCredentials, peerLeft } from './native.js';
 import { gatewayThreadCount } from './threads/thread-count.js';
 import { VERSION } from './version.js';
 
@@ -41,6 +41,8 @@ export function makeGateway(
     admission,
     peerUid: (fd) => peerCredentials(fd).uid,
     peerLeft,
+    acceptNext,
+    backlog: server.socketBacklog,
     discard: discardPages,
     allowedUids,
     clock,

@@ -169,6 +169,7 @@ interface Addon {
   ): Receiver;
   sendRecord(fd: number, bytes: Buffer, fds: readonly number[]): boolean;
   peerCredentials(fd: number): PeerCredentials;
+  acceptNext(fd: number): number;
   peerLeft(fd: number): boolean;
   discardPages(bytes: Buffer): void;
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
@@ -319,6 +320,11 @@ export function receiveRecords(
  */
 export function sendRecord(fd: number, bytes: Buffer, fds: readonly number[] = []): boolean {
   return addon().sendRecord(fd, bytes, fds);
+}
+
+/** Takes a connection that waits on a listening socket that does not block; -1 when there is none, or none can be taken. */
+export function acceptNext(fd: number): number {
+  return addon().acceptNext(fd);
 }
 
 /** Whether the other end of a connected socket has closed, or will send no more; looks past unread bytes (poll). */

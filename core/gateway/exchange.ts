@@ -11,6 +11,7 @@ import type { RequestConfig } from '../config/app-config.js';
 import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
 import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
 import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
+import { judgeConnect, MAX_CONNECT_ATTEMPTS } from './connect-verdict.js';
 import { customPage, errorAnswer, errorFrames, type ErrorAnswer } from './error-page.js';
 import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
@@ -34,8 +35,6 @@ import type { UpstreamConnection, UpstreamUser } from './upstream.js';
 
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
-const MAX_CONNECT_ATTEMPTS = 4;
-const OUR_SHORTAGE: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE']);
 
 export class Exchange implements Waiter, UpstreamUser {
   #state: ExchangeState = 'receiving';
@@ -396,11 +395,10 @@ export class Exchange implements Waiter, UpstreamUser {
   #connectFailed(error: string): void {
     const session = this.#session;
     if (session === undefined) return;
-    // Where we have no descriptors left ourselves, the process is not to blame.
-    if (!OUR_SHORTAGE.has(error)) this.gateway.source.reportConnectFailure(session);
-    if (this.#connectAttempts < MAX_CONNECT_ATTEMPTS - 1 && this.#request.repeatable) {
-      this.#tryElsewhere('app took no connection');
-    } else this.#fail('PSG4007', { error });
+    const { again, blame } = judgeConnect(error, this.#connectAttempts);
+    if (blame) this.gateway.source.reportConnectFailure(session);
+    if (again && this.#request.repeatable) this.#tryElsewhere('app took no connection');
+    else this.#fail('PSG4007', { error });
   }
 
   /** Another session, of the same process or of another one. */

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { deferred } from '../base/deferred.js';
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { PacedLog } from '../base/paced-log.js';
-import { descriptorOf, takeOver } from './accepted-socket.js';
+import { adopt, descriptorOf, takeOver } from './accepted-socket.js';
 import type { Gateway } from './gateway.js';
 import { coolRooms } from './rooms.js';
 import { ShimConnection, type Admission, type ConnectionOwner } from './shim-connection.js';
@@ -25,6 +25,10 @@ export interface ListenerOptions {
   readonly peerLeft: (fd: number) => boolean;
   /** Who may connect: Apache's user, and root. */
   readonly allowedUids: ReadonlySet<number>;
+  /** Takes one more connection that waits on the listening descriptor; -1 when none does. */
+  readonly acceptNext: (fd: number) => number;
+  /** Connections that may wait; the kernel has a limit of its own. */
+  readonly backlog: number;
   /** Gives the memory of whole pages back to the system. */
   readonly discard: (bytes: Buffer) => void;
   readonly clock: Clock;
@@ -35,6 +39,11 @@ export interface ListenerOptions {
 
 /** A tunnel holds its connection: mostly the descriptors that the system allows are fewer. */
 const DEFAULT_MAX_CONNECTIONS = 65_536;
+/**
+ * libuv takes one connection in a turn of the loop. In a burst, when each turn serves hundreds of others, the last of
+ * them would wait for seconds and be given up by the module.
+ */
+const MORE_AT_ONCE = 63;
 const SHORTAGE_PACE_MS = 60_000;
 /** Descriptors kept free for connections to apps, buffer files and the log. */
 const RESERVE = 64;
@@ -65,7 +74,10 @@ export class Listener implements ConnectionOwner {
     this.admission = options.admission;
     this.#shortages = new PacedLog(options.gateway.log, options.clock, SHORTAGE_PACE_MS);
     this.#highestDescriptor = (options.maxDescriptors ?? descriptorLimit()) - RESERVE;
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => {
+      this.#accept(descriptorOf(socket), (onBytes) => takeOver(socket, onBytes));
+      this.#acceptMore();
+    });
     this.#sweepSoon = () => {
       this.sweep();
       this.#arm();
@@ -81,7 +93,8 @@ export class Listener implements ConnectionOwner {
   listen(where: { readonly fd: number } | { readonly path: string }): Promise<void> {
     const done = deferred<void>();
     this.#server.once('error', done.reject);
-    this.#server.listen({ ...where }, () => {
+    // Node would ask for 511, whatever the supervisor asked for when it made the socket.
+    this.#server.listen({ ...where }, this.options.backlog, () => {
       this.#server.removeListener('error', done.reject);
       // Errors of accept must not end the core; the backlog keeps the connections.
       this.#server.on('error', (error: NodeJS.ErrnoException) => this.#short(error.code ?? error.message));
@@ -153,37 +166,53 @@ export class Listener implements ConnectionOwner {
     this.#shortages.report('PSG3008', { error, connections: this.#connections.size });
   }
 
-  #accept(accepted: Socket): void {
-    const { gateway, allowedUids, peerUid, maxConnections = DEFAULT_MAX_CONNECTIONS } = this.options;
-    const uid = uidOf(accepted, peerUid);
-    if (!allowedUids.has(uid)) {
-      gateway.failures.report('PSG3005', { uid });
-      accepted.destroy();
-      return;
+  #acceptMore(): void {
+    const door = descriptorOf(this.#server);
+    for (let count = 0; count < MORE_AT_ONCE && !this.stopping; count += 1) {
+      const fd = this.options.acceptNext(door);
+      if (fd < 0) return;
+      this.#accept(fd, (onBytes) => adopt(fd, onBytes));
     }
-    if (this.#connections.size >= maxConnections) {
-      gateway.failures.report('PSG3007', { connections: this.#connections.size });
-      accepted.destroy();
-      return;
-    }
-    if (descriptorOf(accepted) >= this.#highestDescriptor) {
-      this.#short('EMFILE');
-      accepted.destroy();
+  }
+
+  /** @param open makes the socket of the connection, also for one that is refused */
+  #accept(fd: number, open: (onBytes: (bytes: Buffer, count: number) => void) => Socket): void {
+    const { gateway } = this.options;
+    if (!this.#admits(fd)) {
+      open(() => undefined).destroy();
       return;
     }
     const connection = new ShimConnection(gateway, this);
     this.#connections.add(connection);
     gateway.counters.connections = this.#connections.size;
-    const socket = takeOver(accepted, (bytes, count) => connection.bytes(bytes, count));
+    const socket = open((bytes, count) => connection.bytes(bytes, count));
     connection.attach(socket);
     socket.resume();
+  }
+
+  #admits(fd: number): boolean {
+    const { gateway, allowedUids, peerUid, maxConnections = DEFAULT_MAX_CONNECTIONS } = this.options;
+    const uid = uidOf(fd, peerUid);
+    if (!allowedUids.has(uid)) {
+      gateway.failures.report('PSG3005', { uid });
+      return false;
+    }
+    if (this.#connections.size >= maxConnections) {
+      gateway.failures.report('PSG3007', { connections: this.#connections.size });
+      return false;
+    }
+    if (fd >= this.#highestDescriptor) {
+      this.#short('EMFILE');
+      return false;
+    }
+    return true;
   }
 }
 
 /** -1 when the system does not say: nobody is let in on a doubt. */
-function uidOf(socket: Socket, peerUid: (fd: number) => number): number {
+function uidOf(fd: number, peerUid: (fd: number) => number): number {
   try {
-    return peerUid(descriptorOf(socket));
+    return peerUid(fd);
   } catch {
     return -1;
   }

@@ -15,6 +15,8 @@ const net = require('node:net');
 
 const NAMES = new Set(['passenger', '/passenger']);
 const LOOPBACK = /^(127\.[\d.]+|::1)$/;
+/** Node would cut what the supervisor has given the socket to 511, less than a burst of new connections. */
+const BACKLOG = 2048;
 /** Node's default for http.Server.requestTimeout; another value was chosen by the app. */
 const DEFAULT_REQUEST_TIMEOUT = 300_000;
 
@@ -34,7 +36,7 @@ function installFirstListen(place, options, events) {
       events.onCall(server);
       const callback = args.findLast((arg) => typeof arg === 'function');
       const target = { fd: place.fd, ...signalOf(args[0]) };
-      originalListen.apply(server, callback === undefined ? [target] : [target, callback]);
+      originalListen.apply(server, callback === undefined ? [target, BACKLOG] : [target, BACKLOG, callback]);
     } catch (error) {
       taken = false;
       throw error;

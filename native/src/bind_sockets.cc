@@ -89,6 +89,15 @@ Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// libuv takes one connection in each turn of the loop. No reason is told: where it stays, libuv will meet it.
+Napi::Value accept_next(const Napi::CallbackInfo& info) {
+  int fd;
+  do {
+    fd = accept4(number(info[0]), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+  return Napi::Number::New(info.Env(), fd);
+}
+
 // Seen without reading: what was sent before the end may still be on its way to us.
 Napi::Value peer_left(const Napi::CallbackInfo& info) {
   pollfd socket = {number(info[0]), POLLRDHUP, 0};
@@ -116,6 +125,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicateTo", Napi::Function::New(env, duplicate_to));
   exports.Set("duplicate", Napi::Function::New(env, duplicate));
   exports.Set("sendRecord", Napi::Function::New(env, send_one));
+  exports.Set("acceptNext", Napi::Function::New(env, accept_next));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
   exports.Set("peerLeft", Napi::Function::New(env, peer_left));
   exports.Set("discardPages", Napi::Function::New(env, discard_pages));

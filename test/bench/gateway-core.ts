@@ -6,6 +6,7 @@ import { ExplicitValues } from '../../core/config/settings.js';
 import { Gateway } from '../../core/gateway/gateway.js';
 import { Listener } from '../../core/gateway/listener.js';
 import type { GatewaySession } from '../../core/gateway/session-source.js';
+import { acceptNext } from '../../core/native.js';
 
 const APP_SOCKET = process.argv[2] ?? '';
 const facts = {
@@ -41,6 +42,8 @@ const listener = new Listener({
   admission: { secret: Buffer.alloc(32, 7), tableHash: '0011223344556677' },
   peerUid: () => 0,
   peerLeft: () => false,
+  acceptNext,
+  backlog: 511,
   discard: () => undefined,
   allowedUids: new Set([0]),
   clock: systemClock,

@@ -13,6 +13,7 @@ import { makeAppConfig } from '../../../core/config/app-config.js';
 import { ExplicitValues } from '../../../core/config/settings.js';
 import { Gateway } from '../../../core/gateway/gateway.js';
 import { Listener } from '../../../core/gateway/listener.js';
+import { acceptNext } from '../../../core/native.js';
 import { eventually } from '../../support/eventually.js';
 import { SECRET, ShimClient, TABLE_HASH } from './shim-client.js';
 
@@ -51,6 +52,8 @@ async function main(dir: string): Promise<void> {
     admission,
     peerUid: () => 0,
     peerLeft: () => false,
+    acceptNext,
+    backlog: 511,
     discard: () => undefined,
     allowedUids: new Set([0]),
     clock: systemClock,

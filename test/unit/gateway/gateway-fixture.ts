@@ -20,7 +20,7 @@ import type {
   Ticket,
   Waiter,
 } from '../../../core/gateway/session-source.js';
-import { peerLeft } from '../../../core/native.js';
+import { acceptNext, peerLeft } from '../../../core/native.js';
 import { SECRET, ShimClient, TABLE_HASH } from './shim-client.js';
 
 /** Bytes of an answer that may wait in a file. */
@@ -131,6 +131,8 @@ export class Fixture {
       admission: { secret: SECRET, tableHash: TABLE_HASH },
       peerUid: () => this.peerUid,
       peerLeft,
+      acceptNext,
+      backlog: 2048,
       discard: () => undefined,
       allowedUids: new Set([0]),
       clock,

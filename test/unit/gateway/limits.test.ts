@@ -2,8 +2,10 @@
 import assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { Listener } from '../../../core/gateway/listener.js';
+import { acceptNext } from '../../../core/native.js';
 import { eventually } from '../../support/eventually.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { Fixture } from './gateway-fixture.js';
@@ -118,6 +120,8 @@ test('without descriptors new connections are closed, told once a minute, and ta
     admission: { secret: SECRET, tableHash: TABLE_HASH },
     peerUid: () => 0,
     peerLeft: () => false,
+    acceptNext,
+    backlog: 511,
     discard: () => undefined,
     allowedUids: new Set([0]),
     clock,
@@ -178,3 +182,19 @@ for (const kind of ['streamed', 'in memory', 'in a file'] as const) {
     assert.strictEqual(fixture.gateway.upstreams.idleCount, 0);
   });
 }
+
+test('a burst of 1,000 connections finds room in the backlog, and is taken in a few turns of the loop', async (t) => {
+  const fixture = await Fixture.start(t);
+  let failed = 0;
+  // A connect to a Unix socket is over when the call returns: here nobody accepts in between.
+  const burst = Array.from({ length: 1000 }, () => connect(fixture.path).on('error', () => (failed += 1)));
+  t.after(() => burst.forEach((socket) => socket.destroy()));
+  let turns = 0;
+  while (fixture.listener.connections < 1000 && turns < 200) {
+    await new Promise((turn) => setImmediate(turn));
+    turns += 1;
+  }
+  assert.strictEqual(failed, 0);
+  assert.strictEqual(fixture.listener.connections, 1000);
+  assert.ok(turns < 60, `${turns} turns`);
+});

@@ -1,6 +1,7 @@
 /** When a request may be sent once more, and when it must not: nothing of an answer seen, nothing done twice. */
 import assert from 'node:assert';
 import { test } from 'node:test';
+import { judgeConnect } from '../../../core/gateway/connect-verdict.js';
 import { eventually } from '../../support/eventually.js';
 import { FakeClock } from '../../support/fake-clock.js';
 import { Fixture } from './gateway-fixture.js';
@@ -73,4 +74,13 @@ test('a process that takes no connection is reported, and after a few attempts t
   assert.strictEqual(answer.head?.status, 503);
   assert.strictEqual(fixture.source.connectFailures, 4);
   assert.strictEqual(fixture.source.open, 0);
+});
+
+test('a process whose backlog is full is asked again for five seconds, and blamed only then', () => {
+  const verdicts = Array.from({ length: 20 }, (_, before) => judgeConnect('EAGAIN', before));
+  assert.ok(verdicts.slice(0, 19).every(({ again, blame }) => again && !blame));
+  assert.deepStrictEqual(verdicts[19], { again: false, blame: true });
+  assert.deepStrictEqual(judgeConnect('ECONNREFUSED', 0), { again: true, blame: true });
+  assert.deepStrictEqual(judgeConnect('ECONNREFUSED', 3), { again: false, blame: true });
+  assert.deepStrictEqual(judgeConnect('EMFILE', 0), { again: true, blame: false });
 });
