@@ -37,6 +37,8 @@ export interface NativeSpawnPlan {
   readonly deathSignal: number;
   /** Leaves set-uid and set-gid programs (sendmail, sudo) their effect; otherwise no_new_privs is set. */
   readonly mayGainPrivileges?: boolean;
+  /** Descriptors that the child should be able to have at least, as far as we may allow it; undefined leaves its limits. */
+  readonly openFiles?: number;
   readonly oomScoreAdj: number | undefined;
   /** A file that must be readable for the user just before exec; empty for none. */
   readonly mustRead: string;

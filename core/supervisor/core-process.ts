@@ -30,6 +30,12 @@ const { SIGABRT, SIGKILL, SIGTERM } = constants.signals;
  */
 const CORE_FLAGS: readonly string[] = ['--max-semi-space-size=2'];
 
+/**
+ * Descriptors for the core: two for each WebSocket (to Apache and to the app), so that 65,536 of them and more do not depend
+ * on what Apache was started with. Less where fs.nr_open says so, or where we are not root.
+ */
+export const CORE_OPEN_FILES = 262_144;
+
 export const LIMITS = {
   tickMs: 1000,
   /** Heartbeats that may be missing in a row; before the first one loading takes its time. */
@@ -153,6 +159,7 @@ export class CoreProcess {
       fds: [nullFd, 1, 2, channel, coreSocket, adminSocket],
       listenPid: false,
       deathSignal: SIGTERM,
+      openFiles: CORE_OPEN_FILES,
       oomScoreAdj,
       mustRead: script,
     };

@@ -58,6 +58,7 @@ struct Plan {
     if (given.Get("identity").IsObject()) take_identity(given.Get("identity").As<Napi::Object>());
     plain.mask = uint(given.Get("umask"));
     plain.death_signal = static_cast<int>(uint(given.Get("deathSignal")));
+    if (given.Get("openFiles").IsNumber()) plain.open_files = uint(given.Get("openFiles"));
     plain.may_gain_privileges = given.Get("mayGainPrivileges").ToBoolean().Value();
     point();
     if (given.Get("listenPid").As<Napi::Boolean>().Value()) plain.listen_pid = env.back().data() + strlen(kListenPid);

@@ -103,6 +103,18 @@ void limit_core_dumps(const Reporter& reporter) {
   reporter.check(Step::limits, setrlimit(RLIMIT_CORE, &limit) == 0);
 }
 
+// As far as we may: above the hard limit needs CAP_SYS_RESOURCE, and nobody may go above fs.nr_open. Less is no failure.
+void raise_open_files(rlim_t wanted) {
+  struct rlimit had;
+  if (getrlimit(RLIMIT_NOFILE, &had) != 0) return;
+  for (rlim_t count = wanted; count > had.rlim_max; count /= 2) {
+    const struct rlimit more = {count, count};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
+  }
+  const struct rlimit all = {had.rlim_max, had.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &all);
+}
+
 void write_oom_score(const char* digits, const Reporter& reporter) {
   const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   reporter.check(Step::oom_score, fd >= 0);
@@ -178,6 +190,7 @@ void write_digits(char* target, pid_t number) {
   reset_signals();
   reporter.check(Step::session, setsid() >= 0);
   limit_core_dumps(reporter);
+  if (plan.open_files > 0) raise_open_files(plan.open_files);
   reporter.fd = place_descriptors(plan, reporter);
   if (plan.oom_score_adj != nullptr) write_oom_score(plan.oom_score_adj, reporter);
   if (plan.switch_identity) switch_identity(plan, reporter);

@@ -1,6 +1,7 @@
 // From fork to exec: the identity switch. No Node-API here; see child.cc for the order of the steps and its reasons.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -34,6 +35,7 @@ struct ChildPlan {
   int* moved;  // scratch, fd_count entries
   size_t fd_count;
   int death_signal;
+  rlim_t open_files;  // descriptors that the child should be able to have at least; 0 leaves its limits alone
   bool may_gain_privileges;  // leaves set-uid and set-gid programs (sendmail, sudo) their effect
   const char* oom_score_adj;  // digits, or null
 };

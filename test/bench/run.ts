@@ -104,15 +104,19 @@ interface IdleCost {
   readonly failure?: string;
 }
 
-/** The core needs two descriptors for each, and every process inherits our limit. */
-function idleConnections(): number {
-  const limits = readFileSync('/proc/self/limits', 'latin1');
-  const files = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 1024);
-  return Math.min(IDLE.connections, Math.floor((files - 500) / 2));
+function openFilesOf(pid: number | 'self'): number {
+  const limits = readFileSync(`/proc/${pid}/limits`, 'latin1');
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 1024);
+}
+
+/** The clients are in one process, and so is the other end in the app, with our limit; the core needs two for each. */
+function idleConnections(ours: Contender): number {
+  const core = ours.processes().find(({ title }) => title.includes('Passenger core'))?.pid ?? 'self';
+  return Math.min(IDLE.connections, openFilesOf('self') - 500, Math.floor(openFilesOf(core) / 2) - 100);
 }
 
 async function measureIdle(ours: Contender): Promise<IdleCost> {
-  const connections = idleConnections();
+  const connections = idleConnections(ours);
   const before = memoryOf(ours);
   let during = before;
   try {
@@ -165,6 +169,8 @@ function missedInAll(report: Report): string[] {
     missed.push(
       `supervisor and core have ${(memory.supervisor + memory.core).toFixed(1)} MB private, at most ${MAX_PRIVATE_MB}`,
     );
+  if (idle !== undefined && idle.connections < IDLE.connections)
+    missed.push(`${IDLE.name}: ${idle.connections} instead of ${IDLE.connections}, for want of descriptors`);
   if (idle?.failure !== undefined) missed.push(`${IDLE.name}: ${idle.failure}`);
   else if (idle !== undefined && idle.apacheKb > MAX_KB_PER_IDLE_WEBSOCKET)
     missed.push(

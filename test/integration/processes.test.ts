@@ -1,9 +1,11 @@
 /** The life of app processes: start, count, crash, failure to start, output. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { eventually, neverWithin } from '../support/eventually.js';
 import { patience } from '../support/patience.js';
 import { Load, ask } from './client.js';
-import { alive, appPids, logLine, rule, site } from './kit.js';
+import { alive, appPids, corePid, logLine, rule, site, supervisorPid } from './kit.js';
 
 rule('one process at first, started by the first request', {}, async (scene) => {
   const { apache, app } = await scene.serve('probe');
@@ -152,3 +154,22 @@ rule('an app that exits by itself is replaced on demand', {}, async (scene) => {
   await eventually(5000, 'the process is gone', () => !alive(pid));
   assert.equal((await ask(apache.port, 'a.test', '/')).status, 200);
 });
+
+rule(
+  'the core may have 262,144 descriptors whatever Apache has; supervisor and apps keep their limits',
+  { root: true },
+  async (scene) => {
+    const { apache } = await scene.serve('probe');
+    await ask(apache.port, 'a.test', '/');
+    const limit = (pid: number): string =>
+      /^Max open files\s+(\d+)\s+(\d+)/m
+        .exec(readFileSync(`/proc/${pid}/limits`, 'latin1'))
+        ?.slice(1)
+        .join(' ') ?? '';
+    const mayRaise = spawnSync('prlimit', ['--nofile=262144:262144', 'true']).status === 0;
+    const [, hard = ''] = limit(supervisorPid(apache)).split(' ');
+    const expected = Math.max(Number(hard), mayRaise ? 262_144 : 0);
+    assert.equal(limit(corePid(apache)), `${expected} ${expected}`);
+    for (const pid of appPids(apache)) assert.equal(limit(pid).split(' ')[1], hard);
+  },
+);

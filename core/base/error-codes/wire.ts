@@ -68,6 +68,7 @@ export const WIRE_ERRORS = {
     cause: 'The limit of open files of the core is reached, or of the whole system.',
     outcome:
       'New connections of Apache are closed until descriptors are free again; those that exist go on. Reported once a minute.',
-    action: 'Raise the limit of open files (LimitNOFILE of the service, `ulimit -n`).',
+    action:
+      'The core gets 262,144 where the supervisor is root and may raise limits. Where it may not (a container without CAP_SYS_RESOURCE), raise the limit that Apache starts with: LimitNOFILE of its service, `ulimit -n`.',
   },
 } as const satisfies Record<string, ErrorRow>;

@@ -1,5 +1,6 @@
 /** The addon through its typed face: what the system does, not what the supervisor makes of it. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -202,4 +203,31 @@ test('pages that are given back read as zeros, and what shares a page with other
   assert.ok(all.subarray(600_001).every((byte) => byte === 0x78));
   discardPages(Buffer.alloc(0));
   discardPages(Buffer.allocUnsafeSlow(10));
+});
+
+test('a child may have as many descriptors as asked for, and never fewer than before', async () => {
+  const limits = async (openFiles: number | undefined): Promise<string> => {
+    const [ours, theirs] = pipe();
+    const plan: NativeSpawnPlan = {
+      ...PLAN,
+      argv: ['sh', '-c', 'ulimit -Sn; ulimit -Hn'],
+      fds: [0, theirs, 2],
+      ...(openFiles === undefined ? {} : { openFiles }),
+    };
+    const { pid, pidfd } = spawnProcess(plan, () => undefined);
+    closeFd(theirs);
+    await eventually(2000, 'it has ended', () => peekExit(pid));
+    reap(pid);
+    closeFd(pidfd);
+    const bytes = Buffer.alloc(100);
+    const text = bytes.toString('latin1', 0, fs.readSync(ours, bytes));
+    closeFd(ours);
+    return text;
+  };
+  const [, hard = ''] = (await limits(undefined)).split('\n');
+  assert.equal(await limits(1), `${hard}\n${hard}\n`, 'the soft one rises to the hard one');
+  const more = Number(hard) + 100;
+  const may = spawnSync('prlimit', [`--nofile=${more}:${more}`, 'true']).status === 0;
+  assert.equal(await limits(more), may ? `${more}\n${more}\n` : `${hard}\n${hard}\n`);
+  await limits(4_000_000_000);
 });
