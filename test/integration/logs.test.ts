@@ -210,3 +210,21 @@ rule(
     assert.ok(from < textOf(file).indexOf('prefixed on stdout'), 'level 1 knows no info');
   },
 );
+
+rule(
+  'an Apache without root opens log files and error pages as its own user',
+  { root: true },
+  async (scene) => {
+    const app = await scene.app('probe');
+    writeFileSync(join(app, 'sorry.html'), '<h1>Sorry</h1>');
+    giveTo(join(app, 'sorry.html'), 'psgapp1');
+    const config = 'PassengerAppLogFile app.log\nPassengerCustomErrorPage sorry.html';
+    const server = 'PassengerLogFile $DIR/passenger.log';
+    const apache = await scene.start({ asUser: 'psgapp1', vhosts: [site('a.test', app, config)], server });
+    await say(apache, 'without-root');
+    await lineIn(join(app, 'app.log'), /stdout: without-root/);
+    assert.equal(statSync(join(app, 'app.log')).uid, userNamed('psgapp1').uid);
+    assert.equal((await ask(apache.port, 'a.test', '/crash')).text, '<h1>Sorry</h1>');
+    await lineIn(join(apache.dir, 'passenger.log'), /PSG4001/);
+  },
+);
