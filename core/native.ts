@@ -174,6 +174,7 @@ interface Addon {
   acceptNext(fd: number): number;
   peerLeft(fd: number): boolean;
   discardPages(bytes: Buffer): void;
+  sendBytes(fd: number, bytes: Buffer, start: number, end: number): number;
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
   lookupGroup(who: string | number, done?: (group: GroupFacts | undefined) => void): GroupFacts | undefined;
   groupList(user: string, gid: number, done?: (groups: number[]) => void): number[];
@@ -327,6 +328,14 @@ export function sendRecord(fd: number, bytes: Buffer, fds: readonly number[] = [
 /** Takes a connection that waits on a listening socket that does not block; -1 when there is none, or none can be taken. */
 export function acceptNext(fd: number): number {
   return addon().acceptNext(fd);
+}
+
+/**
+ * Bytes `start` to `end` to a socket, as far as it takes them now. The count, or the negative errno (EAGAIN: it is
+ * full); never throws, never waits.
+ */
+export function sendBytes(fd: number, bytes: Buffer, start: number, end: number): number {
+  return addon().sendBytes(fd, bytes, start, end);
 }
 
 /** Whether the other end of a connected socket has closed, or will send no more; looks past unread bytes (poll). */

@@ -7,6 +7,7 @@ import type { Log } from '../base/log.js';
 import { PacedLog, type PacedSink } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
 import { BodyMemory, bodyMemoryShare } from './body-memory.js';
+import type { SendBytes } from './direct-write.js';
 import type { PageSource } from './error-page.js';
 import type { SessionSource } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
@@ -29,6 +30,8 @@ export interface GatewayParts {
   readonly pages?: PageSource | undefined;
   /** Bytes for all request bodies together; by default for the only gateway on this machine. */
   readonly bodyMemory?: number;
+  /** Absent: all bytes go through the streams of node:net. */
+  readonly send?: SendBytes | undefined;
 }
 
 export type CounterName = Exclude<keyof GatewayCounters, 'add'>;
@@ -51,7 +54,7 @@ export class GatewayCounters {
 }
 
 export class Gateway {
-  readonly upstreams = new UpstreamPool();
+  readonly upstreams: UpstreamPool;
   readonly counters = new GatewayCounters();
   readonly source: SessionSource;
   readonly settings: { get(block: Buffer): RequestConfig };
@@ -60,6 +63,7 @@ export class Gateway {
   readonly failures: PacedLog;
   readonly pages: PageSource | undefined;
   readonly bodyMemory: BodyMemory;
+  readonly send: SendBytes | undefined;
   /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
   now = 0;
   /** Value of X-Powered-By. */
@@ -76,6 +80,8 @@ export class Gateway {
     this.failures = new PacedLog(parts.failures ?? parts.log, { now: () => this.now });
     this.pages = parts.pages;
     this.bodyMemory = new BodyMemory(parts.bodyMemory ?? bodyMemoryShare(totalmem(), 1));
+    this.send = parts.send;
+    this.upstreams = new UpstreamPool(parts.send);
     this.#version = parts.version;
     this.reload(settings);
   }

@@ -6,9 +6,9 @@ import type { RequestFrame } from '../wire/request-frame.js';
 import { REQUEST_FLAG, WireError } from '../wire/frames.js';
 import { BodyBuffer, recyclePieces, type BodyBufferOwner, type Piece } from './body-buffer.js';
 import type { BodyMemory } from './body-memory.js';
-import { recycleRoom, takeRoom, type Room } from './rooms.js';
+import { recycleRoom, takeRoom, WORTH_GIVING, type Room } from './rooms.js';
 import type { ShimLink } from './shim-link.js';
-import { WORTH_GIVING, type UpstreamConnection } from './upstream.js';
+import type { UpstreamConnection } from './upstream.js';
 
 export interface RequestLegOwner {
   requestReady(): void;
@@ -18,7 +18,7 @@ export interface RequestLegOwner {
 const CRLF = '\r\n';
 const CR = 0x0d;
 const LF = 0x0a;
-const LAST_CHUNK = '0\r\n\r\n';
+const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 const NOTHING: readonly Buffer[] = [];
 /** Bytes of a stream that may wait for an app. */
 const EARLY_BYTES = 131_072;
@@ -32,8 +32,9 @@ export interface BodyPlace {
 }
 
 export class RequestLeg implements BodyBufferOwner {
-  /** Header block and empty line, ours: the frame's view is gone after the call that made this. */
-  readonly #head: Buffer;
+  /** The frame's payload, ours: its own bytes are gone after the call that made this. Behind it an empty line. */
+  readonly #bytes: Buffer;
+  readonly #blockStart: number;
   /** Whether the app can be asked for: no body, a streamed one, or a complete buffered one. */
   ready = true;
   /** Everything was handed to the connection. */
@@ -58,11 +59,13 @@ export class RequestLeg implements BodyBufferOwner {
     place: BodyPlace,
   ) {
     const { flags } = frame;
-    const { headerBlock } = frame;
-    this.#head = Buffer.allocUnsafe(headerBlock.length + CRLF.length);
-    headerBlock.copy(this.#head);
-    this.#head[headerBlock.length] = CR;
-    this.#head[headerBlock.length + 1] = LF;
+    const { payload } = frame;
+    // The whole of it: a copy of a part would cost an object more.
+    this.#bytes = Buffer.allocUnsafe(payload.length + CRLF.length);
+    this.#bytes.set(payload);
+    this.#bytes[payload.length] = CR;
+    this.#bytes[payload.length + 1] = LF;
+    this.#blockStart = frame.blockStart;
     const known = (flags & REQUEST_FLAG.LENGTH_KNOWN) !== 0;
     const upgrade = (flags & REQUEST_FLAG.UPGRADE) !== 0;
     const noBody = upgrade || (flags & REQUEST_FLAG.NO_BODY) !== 0;
@@ -79,7 +82,7 @@ export class RequestLeg implements BodyBufferOwner {
   }
 
   get headerBlock(): Buffer {
-    return this.#head.subarray(0, this.#head.length - CRLF.length);
+    return this.#bytes.subarray(this.#blockStart, this.#bytes.length - CRLF.length);
   }
 
   /** Whether the request can be sent from its beginning once more. */
@@ -142,13 +145,13 @@ export class RequestLeg implements BodyBufferOwner {
 
   /** Streams bytes on that are gone after the call. */
   #pass(bytes: Buffer, to: UpstreamConnection): void {
-    if (bytes.length < WORTH_GIVING) {
-      to.write(this.#chunked ? chunk(bytes, undefined) : Buffer.from(bytes));
-      return;
+    if (!this.#chunked) to.writeLent(bytes);
+    else if (bytes.length < WORTH_GIVING) to.write(chunk(bytes, undefined));
+    else {
+      const room = takeRoom();
+      to.write(chunk(bytes, room));
+      to.hold(room);
     }
-    const room = takeRoom();
-    to.write(this.#chunked ? chunk(bytes, room) : room.bytes.subarray(0, bytes.copy(room.bytes)));
-    to.hold(room);
   }
 
   #startStream(to: UpstreamConnection): void {
@@ -195,7 +198,7 @@ export class RequestLeg implements BodyBufferOwner {
   /** Header block, framing, empty line and the body's `parts` in one write, and as one buffer where they are small. */
   #writeHead(to: UpstreamConnection, parts: readonly Buffer[]): void {
     if (this.#framing === '' && parts.length === 0) {
-      to.write(this.#head);
+      to.write(this.#bytes, this.#blockStart);
       return;
     }
     const block = this.headerBlock;

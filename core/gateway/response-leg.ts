@@ -10,9 +10,9 @@ import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 import type { RawHead } from './response-parser.js';
 import { ResponseBuffer, type ResponseBufferOwner } from './response-buffer.js';
-import { ROOM_BYTES, takeRoom, type Room } from './rooms.js';
+import { ROOM_BYTES } from './rooms.js';
 import type { ShimLink } from './shim-link.js';
-import { WORTH_GIVING, type UpstreamConnection } from './upstream.js';
+import type { UpstreamConnection } from './upstream.js';
 
 /** The exchange, as far as its answer is concerned. */
 export interface ResponseLegOwner {
@@ -36,6 +36,7 @@ export interface ResponseLegOwner {
 }
 
 const MAX_INTERIM = 10;
+const FEW_BYTES = 128;
 /**
  * A reader that takes less than this from one sweep to the next is slow (32 MB/s). All others keep up with the app as it
  * is, without a detour through a file.
@@ -185,10 +186,8 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
 
   /** Writes what one read brought. The parser has the numbers; `text` is the head when it came with this read. */
   #forward(upstream: UpstreamConnection, room: Buffer, text: string, end: number): void {
-    const { parser } = upstream;
-    const { complete, bodyStart } = parser;
-    const head = this.#head;
-    const count = parser.bodyEnd - bodyStart;
+    const { complete, bodyStart, bodyEnd } = upstream.parser;
+    const count = bodyEnd - bodyStart;
     if (text === '' && count === 0 && !complete) return;
     if (!this.headSent) {
       this.headSent = true;
@@ -198,17 +197,17 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
       this.#keep(this.#buffer, upstream, room, end);
       return;
     }
-    let gift: Room | undefined;
-    let bytes: Buffer;
-    if (upstream.mayGive(count) && text === '') {
-      gift = upstream.give();
-      bytes = wrap(room, bodyStart, parser.bodyEnd, complete);
-    } else {
-      if (count >= WORTH_GIVING) gift = takeRoom();
-      bytes = assemble(gift, text, head?.framing === 'none', room, bodyStart, parser.bodyEnd, complete);
-    }
+    const gift = upstream.mayGive(count) && text === '' ? upstream.give() : undefined;
+    // Nothing that follows before the bytes are written reads another answer, and so neither room nor scratch changes.
+    const bytes = text === '' ? room : scratchFor(text.length + count);
+    const from = text === '' ? bodyStart - (count === 0 ? 0 : FRAME_HEADER) : 0;
+    const to =
+      text === ''
+        ? wrap(room, bodyStart, bodyEnd, complete)
+        : assemble(bytes, text, this.#head?.framing === 'none', room, bodyStart, bodyEnd, complete);
     if (complete) this.#complete(upstream, end, false);
-    this.link.write(bytes, gift);
+    if (gift === undefined) this.link.writeLent(bytes, from, to);
+    else this.link.write(bytes.subarray(from, to), gift);
     if (complete) this.link.coreEnded();
     else if (this.link.backlogged) upstream.pause();
   }
@@ -255,37 +254,50 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   }
 }
 
-/** The frames of a piece in `to`, or in a new buffer when they have no room there. */
+/** Where the frames of answers are put together that come with their head; the socket copies what it cannot take. */
+const scratch = Buffer.allocUnsafeSlow(ROOM_BYTES);
+
+function scratchFor(payload: number): Buffer {
+  const length = payload + 3 * FRAME_HEADER;
+  return length > ROOM_BYTES ? Buffer.allocUnsafe(length) : scratch;
+}
+
+/** Writes HEAD and what came with it to the beginning of `to`; returns where it ends. */
 function assemble(
-  to: Room | undefined,
+  to: Buffer,
   text: string,
   noBody: boolean,
   room: Buffer,
   start: number,
   end: number,
   complete: boolean,
-): Buffer {
-  const count = end - start;
-  const headLength = text === '' ? 0 : FRAME_HEADER + text.length;
-  const dataLength = count === 0 ? 0 : FRAME_HEADER + count;
-  const length = headLength + dataLength + (complete ? FRAME_HEADER : 0);
-  const bytes =
-    to === undefined || length > ROOM_BYTES ? Buffer.allocUnsafe(length) : to.bytes.subarray(0, length);
-  let at = 0;
-  if (headLength > 0) at = writeHeadFrame(bytes, 0, FRAME.HEAD, noBody, text);
-  if (count > 0) {
-    writeFrameHeader(bytes, at, FRAME.DATA, 0, count);
-    room.copy(bytes, at + FRAME_HEADER, start, end);
-    at += dataLength;
+): number {
+  let at = writeHeadFrame(to, 0, FRAME.HEAD, noBody, text);
+  if (end > start) {
+    writeFrameHeader(to, at, FRAME.DATA, 0, end - start);
+    at += FRAME_HEADER;
+    copyBytes(room, start, end, to, at);
+    at += end - start;
   }
-  if (complete) writeFrameHeader(bytes, at, FRAME.END, 0, 0);
-  return bytes;
+  return complete ? writeEnd(to, at) : at;
 }
 
-/** The frames of a piece in place: there is room for a frame header before and behind everything that is read. */
-function wrap(room: Buffer, start: number, end: number, complete: boolean): Buffer {
-  writeFrameHeader(room, start - FRAME_HEADER, FRAME.DATA, 0, end - start);
-  if (!complete) return room.subarray(start - FRAME_HEADER, end);
-  writeFrameHeader(room, end, FRAME.END, 0, 0);
-  return room.subarray(start - FRAME_HEADER, end + FRAME_HEADER);
+/** Frames a piece in place: there is room for a frame header before and behind everything that is read. Returns the end. */
+function wrap(room: Buffer, start: number, end: number, complete: boolean): number {
+  if (end > start) writeFrameHeader(room, start - FRAME_HEADER, FRAME.DATA, 0, end - start);
+  return complete ? writeEnd(room, end) : end;
+}
+
+function writeEnd(to: Buffer, at: number): number {
+  writeFrameHeader(to, at, FRAME.END, 0, 0);
+  return at + FRAME_HEADER;
+}
+
+/** Buffer.copy makes an object for each part that it copies: for a few bytes more work than the bytes. */
+function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: number): void {
+  if (end - start > FEW_BYTES) {
+    from.copy(to, at, start, end);
+    return;
+  }
+  for (let n = start; n < end; n += 1) to[at + n - start] = from[n] ?? 0;
 }

@@ -12,6 +12,8 @@ export const READ_BYTES = 65_536;
 /** A head and its frames must find room behind 64 KB of data, too. */
 const TAIL = 4_096;
 export const ROOM_BYTES = HEADROOM + READ_BYTES + TAIL;
+/** Fewer bytes are copied: a room of 64 KB for a few of them would pin memory. */
+export const WORTH_GIVING = 16_384;
 
 export interface Room {
   readonly bytes: Buffer<ArrayBuffer>;

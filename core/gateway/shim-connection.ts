@@ -19,6 +19,7 @@ import {
 } from '../wire/frames.js';
 import { decodeHello, decodeRequest, settingsHashHalves, type RequestFrame } from '../wire/request-frame.js';
 import { descriptorOf } from './accepted-socket.js';
+import { queue, queueCopy, writeError, writeNow } from './direct-write.js';
 import { Exchange } from './exchange.js';
 import type { Gateway } from './gateway.js';
 import { HeldRooms, recycleRoom, type Room } from './rooms.js';
@@ -63,6 +64,8 @@ export class ShimConnection implements FrameSink, ShimLink {
   #paused = false;
   #exchange: Exchange | undefined;
   readonly #held = new HeldRooms();
+  /** Bytes that went past the socket's queue. */
+  #taken = 0;
   readonly #decoder = new FrameDecoder('shim', this);
   readonly #settings: KnownSettings[] = [];
   /** The block of the request before; nearly always that of the next. */
@@ -142,9 +145,28 @@ export class ShimConnection implements FrameSink, ShimLink {
       if (room !== undefined) recycleRoom(room);
       return;
     }
-    socket.write(bytes);
     if (room !== undefined) this.#held.hold(room);
-    if (this.#held.any) this.#held.settle(socket.writableLength);
+    const taken = this.#writeNow(socket, bytes, 0, bytes.length);
+    if (taken < bytes.length) queue(socket, taken === 0 ? bytes : bytes.subarray(taken), this.#held);
+    else if (room !== undefined) this.#held.settle(socket.writableLength);
+  }
+
+  writeLent(bytes: Buffer, start: number, end: number): void {
+    const socket = this.#socket;
+    if (this.#closed || this.#ending || socket === undefined) return;
+    const rest = start + this.#writeNow(socket, bytes, start, end);
+    if (rest < end) queueCopy(socket, bytes, rest, end, this.#held);
+  }
+
+  /** How many bytes need no further care. */
+  #writeNow(socket: Socket, bytes: Buffer, start: number, end: number): number {
+    const taken = writeNow(socket, bytes, start, end, this.gateway.send);
+    if (taken < 0) {
+      socket.destroy(writeError(taken));
+      return end - start;
+    }
+    this.#taken += taken;
+    return taken;
   }
 
   get backlogged(): boolean {
@@ -153,7 +175,7 @@ export class ShimConnection implements FrameSink, ShimLink {
 
   get taken(): number {
     const socket = this.#socket;
-    return socket === undefined ? 0 : socket.bytesWritten - socket.writableLength;
+    return socket === undefined ? 0 : this.#taken + socket.bytesWritten - socket.writableLength;
   }
 
   pause(): void {

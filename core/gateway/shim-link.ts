@@ -4,6 +4,8 @@ import type { Room } from './rooms.js';
 export interface ShimLink {
   /** One call is one write: put together what belongs together. Takes the bytes over, and the room that they are in. */
   write(bytes: Buffer, room?: Room): void;
+  /** The same for bytes that stay the caller's: what does not go out at once is copied. */
+  writeLent(bytes: Buffer, start: number, end: number): void;
   /** More is unwritten than should be: stop the source until `shimDrained`. */
   readonly backlogged: boolean;
   /** Bytes that the shim has taken so far, of this exchange and those before. */

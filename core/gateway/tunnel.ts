@@ -29,17 +29,16 @@ export class Tunnel {
   fromApp(room: Buffer, start: number, end: number): void {
     for (let at = start; at < end; at += MAX_BODY_PAYLOAD) {
       const to = Math.min(end, at + MAX_BODY_PAYLOAD);
-      const frame = Buffer.allocUnsafe(FRAME_HEADER + to - at);
-      writeFrameHeader(frame, 0, FRAME.DATA, DATA_FLAG_FLUSH, to - at);
-      room.copy(frame, FRAME_HEADER, at, to);
-      this.link.write(frame);
+      // What stands there has gone out already, or is the room that every read leaves for this.
+      writeFrameHeader(room, at - FRAME_HEADER, FRAME.DATA, DATA_FLAG_FLUSH, to - at);
+      this.link.writeLent(room, at - FRAME_HEADER, to);
     }
     if (this.link.backlogged) this.upstream.pause();
   }
 
   /** @param bytes valid during the call only */
   fromClient(bytes: Buffer): void {
-    this.upstream.write(Buffer.from(bytes));
+    this.upstream.writeLent(bytes);
     if (this.upstream.backlogged) this.link.pause();
   }
 

@@ -3,8 +3,9 @@
  * first; idle ones are bounded in number and age. What travels on a connection is its user's business.
  */
 import { Socket, type OnReadOpts } from 'node:net';
+import { queue, queueCopy, writeError, writeNow, type SendBytes } from './direct-write.js';
 import { ResponseParser } from './response-parser.js';
-import { HEADROOM, HeldRooms, makeRoom, recycleRoom, takeRoom, type Room } from './rooms.js';
+import { HEADROOM, HeldRooms, makeRoom, recycleRoom, takeRoom, WORTH_GIVING, type Room } from './rooms.js';
 import type { AppTarget } from './session-source.js';
 
 /** Whoever has the connection at the moment. Nothing is called any more after `release` or `destroy`. */
@@ -21,8 +22,6 @@ export interface UpstreamUser {
 
 /** Body bytes after which a connection gets a read buffer of its own, to be given away instead of copied. */
 const BULK_AFTER = 49_152;
-/** Reads smaller than this are copied also then: a gift of 64 KB for a few bytes would pin memory. */
-export const WORTH_GIVING = 16_384;
 /** Unwritten bytes beyond which whoever writes should stop. */
 const BACKLOG = 262_144;
 
@@ -58,12 +57,20 @@ class UpstreamSocket extends Socket {
     else super._writev?.(chunks, this.careful ? this.#forgiving(done) : done);
   }
 
+  /** A write past the stream has failed: the same as for one through it. */
+  failed(error: NodeJS.ErrnoException): void {
+    if (!this.careful || !this.#refusal(error)) this.destroy(error);
+  }
+
   #forgiving(done: (error?: Error | null) => void): (error?: NodeJS.ErrnoException | null) => void {
-    return (error) => {
-      const late = error?.code === 'EPIPE' || error?.code === 'ECONNRESET';
-      if (late) this.refused = error.code ?? '';
-      done(late ? null : error);
-    };
+    return (error) => done(this.#refusal(error) ? null : error);
+  }
+
+  /** Takes note of an error that says only that the app takes no more. */
+  #refusal(error: NodeJS.ErrnoException | null | undefined): boolean {
+    const late = error?.code === 'EPIPE' || error?.code === 'ECONNRESET';
+    if (late) this.refused = error.code ?? '';
+    return late;
   }
 }
 
@@ -96,6 +103,7 @@ export class UpstreamConnection {
   constructor(
     address: AppTarget,
     private readonly target: Target,
+    private readonly send: SendBytes | undefined,
   ) {
     target.open += 1;
     const onread: OnReadOpts = {
@@ -155,9 +163,26 @@ export class UpstreamConnection {
     return this.#socket.writableNeedDrain;
   }
 
-  write(bytes: Buffer | string, encoding: BufferEncoding = 'latin1'): void {
-    if (typeof bytes === 'string') this.#socket.write(bytes, encoding);
-    else this.#socket.write(bytes);
+  /** Takes the bytes over. */
+  write(bytes: Buffer, start = 0, end = bytes.length): void {
+    const rest = start + this.#writeNow(bytes, start, end);
+    if (rest < end) queue(this.#socket, bytes.subarray(rest, end), this.#held);
+  }
+
+  /** The bytes stay the caller's: what does not go out at once is copied. */
+  writeLent(bytes: Buffer, start = 0, end = bytes.length): void {
+    const rest = start + this.#writeNow(bytes, start, end);
+    if (rest < end) queueCopy(this.#socket, bytes, rest, end, this.#held);
+  }
+
+  /** How many bytes need no further care. */
+  #writeNow(bytes: Buffer, start: number, end: number): number {
+    const socket = this.#socket;
+    if (socket.refused !== '') return end - start;
+    const taken = writeNow(socket, bytes, start, end, this.send);
+    if (taken >= 0) return taken;
+    socket.failed(writeError(taken));
+    return end - start;
   }
 
   /** Several buffers as one write. */
@@ -245,6 +270,8 @@ export class UpstreamConnection {
 export class UpstreamPool {
   readonly #targets = new Map<string, Target>();
 
+  constructor(private readonly send: SendBytes | undefined) {}
+
   /**
    * A connection for one request.
    * @param replayable whether the request could be sent again should the app be closing the connection just now
@@ -258,11 +285,11 @@ export class UpstreamPool {
       this.#targets.set(key, target);
     }
     const last = fresh ? undefined : target.idle.pop();
-    if (last === undefined) return new UpstreamConnection(address, target);
+    if (last === undefined) return new UpstreamConnection(address, target, this.send);
     if (replayable || now - last.idleSince <= SURE_MS) return last;
     // An app that serves one connection at a time must not keep the old one and wait on it.
     last.destroy();
-    return new UpstreamConnection(address, target);
+    return new UpstreamConnection(address, target, this.send);
   }
 
   /** Closes what was idle for too long. Called by the listener's sweep. */

@@ -5,7 +5,7 @@
 import { checkHeaderBlock } from './header-block.js';
 import { HELLO_MAGIC, REQUEST_FIXED, REQUEST_FLAG, WireError } from './frames.js';
 
-/** A request as the shim announced it. The two blocks are views with the life of the frame's payload. */
+/** A request as the shim announced it. Its bytes have the life of the frame's payload. */
 export interface RequestFrame {
   readonly flags: number;
   readonly idHigh: number;
@@ -17,7 +17,9 @@ export interface RequestFrame {
   readonly silenceMs: number;
   /** Absent when SETTINGS_CACHED. */
   readonly settings: Buffer | undefined;
-  readonly headerBlock: Buffer;
+  readonly payload: Buffer;
+  /** Where the header block begins, which lasts until the payload ends. */
+  readonly blockStart: number;
 }
 
 export interface HelloFrame {
@@ -31,10 +33,10 @@ export interface HelloFrame {
 const MAX_HIGH_OF_LENGTH = 0x1fffff;
 
 export function decodeRequest(flags: number, payload: Buffer): RequestFrame {
-  const lengthHigh = payload.readUInt32BE(16);
-  const contentLength = lengthHigh * 0x100000000 + payload.readUInt32BE(20);
-  const settingsLength = payload.readUInt32BE(28);
-  const blockLength = payload.readUInt32BE(32);
+  const lengthHigh = u32(payload, 16);
+  const contentLength = lengthHigh * 0x100000000 + u32(payload, 20);
+  const settingsLength = u32(payload, 28);
+  const blockLength = u32(payload, 32);
   if (REQUEST_FIXED + settingsLength + blockLength !== payload.length) {
     throw new WireError('lengths in REQUEST do not add up');
   }
@@ -51,15 +53,24 @@ export function decodeRequest(flags: number, payload: Buffer): RequestFrame {
   checkHeaderBlock(payload, blockStart, (flags & REQUEST_FLAG.UPGRADE) !== 0);
   return {
     flags,
-    idHigh: payload.readUInt32BE(0),
-    idLow: payload.readUInt32BE(4),
-    hashHigh: payload.readUInt32BE(8),
-    hashLow: payload.readUInt32BE(12),
+    idHigh: u32(payload, 0),
+    idLow: u32(payload, 4),
+    hashHigh: u32(payload, 8),
+    hashLow: u32(payload, 12),
     contentLength,
-    silenceMs: payload.readUInt32BE(24),
+    silenceMs: u32(payload, 24),
     settings: cached ? undefined : payload.subarray(REQUEST_FIXED, blockStart),
-    headerBlock: payload.subarray(blockStart),
+    payload,
+    blockStart,
   };
+}
+
+/** The decoder has checked that the fixed part is there; Buffer's own method checks it once more each time. */
+function u32(bytes: Buffer, at: number): number {
+  return (
+    (bytes[at] ?? 0) * 0x1000000 +
+    (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
+  );
 }
 
 export function decodeHello(payload: Buffer): HelloFrame {

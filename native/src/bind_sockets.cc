@@ -114,6 +114,31 @@ void discard_pages(const Napi::CallbackInfo& info) {
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+// Called for each message: plain Node-API, because the wrappers make objects. Answers the count, or -errno.
+napi_value send_bytes(napi_env env, napi_callback_info info) {
+  size_t count = 4, length = 0;
+  napi_value arguments[4], result;
+  int32_t fd = -1;
+  uint32_t start = 0, end = 0;
+  void* bytes = nullptr;
+  ssize_t sent = -EINVAL;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) == napi_ok && count == 4 &&
+      napi_get_value_int32(env, arguments[0], &fd) == napi_ok &&
+      napi_get_buffer_info(env, arguments[1], &bytes, &length) == napi_ok &&
+      napi_get_value_uint32(env, arguments[2], &start) == napi_ok &&
+      napi_get_value_uint32(env, arguments[3], &end) == napi_ok && start <= end && end <= length) {
+    sent = send_now(fd, static_cast<const char*>(bytes) + start, end - start);
+  }
+  return napi_create_int32(env, static_cast<int32_t>(sent), &result) == napi_ok ? result : nullptr;
+}
+
+void set_plain(napi_env env, napi_value exports, const char* name, napi_callback call) {
+  napi_value function;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call, nullptr, &function) == napi_ok) {
+    napi_set_named_property(env, exports, name, function);
+  }
+}
+
 }  // namespace
 
 void bind_sockets(Napi::Env env, Napi::Object exports) {
@@ -129,6 +154,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
   exports.Set("peerLeft", Napi::Function::New(env, peer_left));
   exports.Set("discardPages", Napi::Function::New(env, discard_pages));
+  set_plain(env, exports, "sendBytes", send_bytes);
 }
 
 }  // namespace passenger

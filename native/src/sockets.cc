@@ -117,6 +117,14 @@ int send_record(int fd, const void* bytes, size_t length, const std::vector<int>
   return errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS ? 0 : -1;
 }
 
+ssize_t send_now(int fd, const void* bytes, size_t length) {
+  ssize_t sent;
+  do {
+    sent = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
+
 ssize_t receive_record(int fd, void* bytes, size_t room, std::vector<int>& fds) {
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
   iovec piece = {bytes, room};

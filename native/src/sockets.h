@@ -17,6 +17,9 @@ int listen_unix(const std::string& path, int backlog, uid_t uid, gid_t gid, mode
 // 1 sent, 0 the socket is full, -1 error. All or nothing.
 int send_record(int fd, const void* bytes, size_t length, const std::vector<int>& fds);
 
+// As much as the socket takes now: the count, or -errno (EAGAIN: nothing). Never blocks, never raises SIGPIPE.
+ssize_t send_now(int fd, const void* bytes, size_t length);
+
 // Waits for the next record (or piece of a stream); fills `fds` with descriptors that the caller then owns.
 // Returns the length, 0 at the end, -1 with errno (EMSGSIZE: longer than `room`; EPROTO: too many descriptors).
 ssize_t receive_record(int fd, void* bytes, size_t room, std::vector<int>& fds);

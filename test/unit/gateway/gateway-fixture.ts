@@ -9,6 +9,7 @@ import { systemClock } from '../../../core/base/clock.js';
 import { Log, LogThreshold, type Level } from '../../../core/base/log.js';
 import { makeAppConfig, type AppConfig, type RequestConfig } from '../../../core/config/app-config.js';
 import { ExplicitValues } from '../../../core/config/settings.js';
+import type { SendBytes } from '../../../core/gateway/direct-write.js';
 import { Gateway } from '../../../core/gateway/gateway.js';
 import { Listener } from '../../../core/gateway/listener.js';
 import type {
@@ -20,7 +21,7 @@ import type {
   Ticket,
   Waiter,
 } from '../../../core/gateway/session-source.js';
-import { acceptNext, peerLeft } from '../../../core/native.js';
+import { acceptNext, peerLeft, sendBytes } from '../../../core/native.js';
 import { SECRET, ShimClient, TABLE_HASH } from './shim-client.js';
 
 /** Bytes of an answer that may wait in a file. */
@@ -105,7 +106,7 @@ export class Fixture {
   readonly appSockets: Socket[] = [];
   readonly #clients: ShimClient[] = [];
 
-  private constructor(clock: Clock) {
+  private constructor(clock: Clock, send: SendBytes) {
     this.bufferDir = mkdtempSync(join(tmpdir(), 'psg-buf-'));
     this.path = join(this.#dir, 'core.sock');
     const sink = {
@@ -119,7 +120,7 @@ export class Fixture {
     };
     const log = new Log('gateway', sink, new LogThreshold(5));
     this.gateway = new Gateway(
-      { source: this.source, settings, log, version: '0.1.0', pages: { read: () => this.page() } },
+      { source: this.source, settings, log, version: '0.1.0', send, pages: { read: () => this.page() } },
       {
         dataBufferDir: this.bufferDir,
         showVersionInHeader: true,
@@ -139,8 +140,12 @@ export class Fixture {
     });
   }
 
-  static async start(t: TestContext, clock: Clock = systemClock): Promise<Fixture> {
-    const fixture = new Fixture(clock);
+  static async start(
+    t: TestContext,
+    clock: Clock = systemClock,
+    send: SendBytes = sendBytes,
+  ): Promise<Fixture> {
+    const fixture = new Fixture(clock, send);
     await fixture.listener.listen({ path: fixture.path });
     t.after(() => fixture.stop());
     return fixture;

@@ -20,6 +20,7 @@ import {
   pipe,
   reap,
   receiveRecords,
+  sendBytes,
   sendRecord,
   signalGroup,
   signalProcess,
@@ -52,6 +53,30 @@ const errnoOf = (run: () => unknown): number => {
   }
   return 0;
 };
+
+test('bytes go out as far as the socket takes them, without waiting, a signal or an exception', () => {
+  const [left, right] = socketPair('stream');
+  const bytes = Buffer.from('..hello..');
+  assert.strictEqual(sendBytes(left, bytes, 2, 7), 5);
+  const seen = Buffer.alloc(16);
+  assert.strictEqual(fs.readSync(right, seen), 5);
+  assert.strictEqual(seen.toString('latin1', 0, 5), 'hello');
+  const large = Buffer.alloc(1 << 20);
+  const taken = sendBytes(left, large, 0, large.length);
+  assert.ok(taken > 0 && taken < large.length, 'a part goes out');
+  assert.strictEqual(sendBytes(left, large, 0, large.length), -os.constants.errno.EAGAIN);
+  for (const [start, end] of [
+    [0, large.length + 1],
+    [2, 1],
+    [-1, 1],
+  ] as const) {
+    assert.strictEqual(sendBytes(left, large, start, end), -os.constants.errno.EINVAL);
+  }
+  closeFd(right);
+  assert.strictEqual(sendBytes(left, bytes, 0, 1), -os.constants.errno.EPIPE);
+  closeFd(left);
+  assert.strictEqual(sendBytes(left, bytes, 0, 1), -os.constants.errno.EBADF);
+});
 
 test('records arrive whole, in order, with their descriptors, then the end', async () => {
   const [left, right] = socketPair('seqpacket');
