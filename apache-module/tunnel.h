@@ -1,6 +1,6 @@
 /*
- * What the three files of the tunnel share: tunnel.c (the 101; whose thread carries it), tunnel_relay.c (bytes both ways,
- * never waiting) and tunnel_thread.c (the thread that carries the tunnels of a child of the event MPM).
+ * What the files of the tunnel share: tunnel.c (the 101; whose thread carries it), tunnel_relay.c and tunnel_upward.c (bytes
+ * both ways, never waiting) and tunnel_thread.c (the thread that carries the tunnels of a child of the event MPM).
  */
 #ifndef PSG_TUNNEL_H
 #define PSG_TUNNEL_H
@@ -9,6 +9,8 @@
 
 /* Bytes that are read at once from either end, and so what may wait for each of them. */
 #define PSG_TUNNEL_PIECE 32768u
+/* Pieces of one direction before others get their turn. */
+#define PSG_TUNNEL_PIECES_PER_TURN 4
 
 enum psg_tunnel_end {
     PSG_TUNNEL_OPEN,
@@ -30,6 +32,7 @@ typedef struct psg_tunnel {
     int end_passed;            /* the client has been told of END */
     int relays;                /* our filter holds flushes back: writes do not wait */
     int more;                  /* the turn ended for fairness, not for want of the client's bytes */
+    int straight;              /* no filter has anything of the client's: it is read from its socket */
 
     apr_bucket_brigade *in, *out;
     ap_filter_t *network;      /* the core's output filter, the last of the connection's */
@@ -52,7 +55,11 @@ typedef struct psg_tunnel {
     struct psg_tunnel *next, *previous;
 } psg_tunnel;
 
-/* tunnel_relay.c */
+/* tunnel_relay.c, tunnel_upward.c */
+/* After all modules are loaded. */
+void psg_relay_configure(void);
+/* From the client to the core; `client_ready`: its socket has something. */
+void psg_relay_pump_to_core(psg_tunnel *tunnel, int client_ready, unsigned char *scratch);
 void psg_relay_prepare(psg_tunnel *tunnel);
 /* Lets the network take of what waits for the client what it takes now. */
 void psg_relay_push(psg_tunnel *tunnel);

@@ -1,7 +1,7 @@
 /*
- * The bytes of a tunnel, both ways, without ever waiting: from the core through the connection's output filters (so
- * that TLS works), and from its input filters to the core. Each direction ends for itself. At most one piece waits
- * for either end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_thread.c.
+ * The bytes of a tunnel, without ever waiting: from the core through the connection's output filters (so that TLS
+ * works); the other way is in tunnel_upward.c. Each direction ends for itself. At most one piece waits for either
+ * end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_thread.c.
  */
 #include "tunnel.h"
 
@@ -13,8 +13,6 @@
 #include "http_ssl.h"
 
 #define FILTER "PASSENGER_TUNNEL"
-/* Pieces of one direction before others get their turn. */
-#define PIECES_PER_TURN 4
 /* What TLS adds to a piece at most, and some. */
 #define OVERHEAD 2048
 
@@ -229,121 +227,6 @@ static void pass_end(psg_tunnel *tunnel)
     }
 }
 
-/* ---- client to core ---- */
-
-static void write_pending(psg_tunnel *tunnel)
-{
-    ssize_t written = send(tunnel->core->fd, tunnel->pending + tunnel->pending_start,
-                           tunnel->pending_end - tunnel->pending_start, MSG_NOSIGNAL);
-
-    if (written < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            tunnel->end = PSG_TUNNEL_BREAK;
-        }
-        return;
-    }
-    tunnel->last_activity = psg_now();
-    tunnel->pending_start += (apr_size_t)written;
-    if (tunnel->pending_start == tunnel->pending_end) {
-        free(tunnel->pending);
-        tunnel->pending = NULL;
-        tunnel->pending_start = tunnel->pending_end = 0;
-    }
-}
-
-static void keep(psg_tunnel *tunnel, const void *bytes, apr_size_t length)
-{
-    unsigned char *larger;
-
-    if (length == 0) {
-        return;
-    }
-    larger = realloc(tunnel->pending, tunnel->pending_end + length);
-    if (larger == NULL) {
-        tunnel->end = PSG_TUNNEL_BREAK;
-        return;
-    }
-    memcpy(larger + tunnel->pending_end, bytes, length);
-    tunnel->pending = larger;
-    tunnel->pending_end += length;
-}
-
-/* One frame: now as far as the core takes it, the rest waits. */
-static void send_frame(psg_tunnel *tunnel, int type, const char *bytes, apr_size_t length)
-{
-    unsigned char header[PSG_FRAME_HEADER_SIZE];
-    struct iovec vectors[2] = {{header, sizeof header}, {(void *)bytes, length}};
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = length > 0 ? 2 : 1};
-    ssize_t written = 0;
-
-    psg_frame_encode(header, (uint8_t)type, 0, (uint32_t)length);
-    if (!psg_relay_core_is_behind(tunnel)) {
-        written = sendmsg(tunnel->core->fd, &message, MSG_NOSIGNAL);
-        if (written < 0 && errno != EAGAIN && errno != EINTR) {
-            tunnel->end = PSG_TUNNEL_BREAK;
-            return;
-        }
-        written = written < 0 ? 0 : written;
-    }
-    if ((apr_size_t)written < sizeof header) {
-        keep(tunnel, header + written, sizeof header - (apr_size_t)written);
-        written = sizeof header;
-    }
-    keep(tunnel, bytes + (written - (ssize_t)sizeof header), length - ((apr_size_t)written - sizeof header));
-}
-
-static void client_ended(psg_tunnel *tunnel)
-{
-    tunnel->client_ended = 1;
-    send_frame(tunnel, PSG_BODY_END, NULL, 0);
-}
-
-static void send_brigade(psg_tunnel *tunnel)
-{
-    while (!APR_BRIGADE_EMPTY(tunnel->in) && tunnel->end == PSG_TUNNEL_OPEN) {
-        apr_bucket *bucket = APR_BRIGADE_FIRST(tunnel->in);
-        const char *bytes;
-        apr_size_t length;
-
-        if (APR_BUCKET_IS_EOS(bucket)) {
-            client_ended(tunnel);
-            break;
-        }
-        if (!APR_BUCKET_IS_METADATA(bucket) && apr_bucket_read(bucket, &bytes, &length, APR_NONBLOCK_READ) == APR_SUCCESS
-            && length > 0) {
-            send_frame(tunnel, PSG_BODY, bytes, length);
-        }
-        apr_bucket_delete(bucket);
-    }
-    apr_brigade_cleanup(tunnel->in);
-}
-
-/* 0: nothing more at the moment. */
-static int read_client(psg_tunnel *tunnel)
-{
-    conn_rec *c = tunnel->c;
-    apr_status_t status = ap_get_brigade(c->input_filters, tunnel->in, AP_MODE_READBYTES, APR_NONBLOCK_READ, PSG_TUNNEL_PIECE);
-
-    if (APR_STATUS_IS_EAGAIN(status) || (status == APR_SUCCESS && APR_BRIGADE_EMPTY(tunnel->in))) {
-        return 0;
-    }
-    if (status == APR_SUCCESS && !c->aborted) {
-        tunnel->last_activity = psg_now();
-        send_brigade(tunnel);
-        return 1;
-    }
-    apr_brigade_cleanup(tunnel->in);
-    if (APR_STATUS_IS_EOF(status) && !c->aborted) {
-        client_ended(tunnel);
-    }
-    else {
-        tunnel->end = PSG_TUNNEL_BREAK;
-    }
-    return 0;
-}
-
-/* ---- both ---- */
-
 static void pump_to_client(psg_tunnel *tunnel, int core_ready, unsigned char *scratch)
 {
     int pieces;
@@ -352,7 +235,7 @@ static void pump_to_client(psg_tunnel *tunnel, int core_ready, unsigned char *sc
         psg_relay_push(tunnel);
     }
     core_ready |= tunnel->core->buffer != NULL;
-    for (pieces = 0; core_ready && pieces < PIECES_PER_TURN; pieces++) {
+    for (pieces = 0; core_ready && pieces < PSG_TUNNEL_PIECES_PER_TURN; pieces++) {
         if (tunnel->end != PSG_TUNNEL_OPEN || !psg_relay_wants_core(tunnel) || !read_core(tunnel, scratch)) {
             break;
         }
@@ -362,29 +245,11 @@ static void pump_to_client(psg_tunnel *tunnel, int core_ready, unsigned char *sc
     }
 }
 
-/* Bytes may wait inside the filters, where no poll sees them: only a read that found nothing ends the turn for good. */
-static void pump_to_core(psg_tunnel *tunnel, int client_ready)
-{
-    int pieces;
-
-    client_ready |= tunnel->more;
-    if (psg_relay_core_is_behind(tunnel)) {
-        write_pending(tunnel);
-    }
-    for (pieces = 0; client_ready && pieces < PIECES_PER_TURN; pieces++) {
-        if (tunnel->end != PSG_TUNNEL_OPEN || !psg_relay_wants_client(tunnel)) {
-            break;
-        }
-        client_ready = read_client(tunnel);
-    }
-    tunnel->more = client_ready && !tunnel->client_ended;
-}
-
 void psg_relay_pump(psg_tunnel *tunnel, int core_ready, int client_ready, unsigned char *scratch)
 {
     pump_to_client(tunnel, core_ready, scratch);
     if (tunnel->end == PSG_TUNNEL_OPEN) {
-        pump_to_core(tunnel, client_ready);
+        psg_relay_pump_to_core(tunnel, client_ready, scratch);
     }
     if (tunnel->end == PSG_TUNNEL_OPEN && tunnel->client_ended && tunnel->end_passed && !psg_relay_core_is_behind(tunnel)) {
         tunnel->end = PSG_TUNNEL_CLOSE;

@@ -437,6 +437,7 @@ static void find_factor(const ap_directive_t *at)
 
 void psg_tunnel_configure(void)
 {
+    psg_relay_configure();
     worker_factor = DEFAULT_WORKER_FACTOR;
     find_factor(ap_conftree);
 }

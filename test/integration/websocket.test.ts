@@ -1,6 +1,8 @@
 /** WebSockets and other upgrades on the port of the site, in every MPM, with the packages' own clients and raw sockets. */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import type { Mpm } from '../../core/cli/private-apache.js';
 import type { Apache } from '../support/apache.js';
 import { eventually } from '../support/eventually.js';
@@ -135,6 +137,25 @@ for (const mpm of MPMS) {
     },
   );
 }
+
+rule('the access log counts the bytes of a tunnel, up and down', NEEDS_WS, async (scene) => {
+  const { apache } = await scene.serve('tunnel-app', 'CustomLog bytes.log "%I %O"');
+  const echo = await upgrade(apache.port, '/echo');
+  const bytes = 'x'.repeat(50_000);
+  for (const times of [1, 2, 3]) {
+    echo.send(bytes);
+    await eventually(5000, 'the echo', () => behindHead(echo).length === times * bytes.length);
+  }
+  echo.socket.end();
+  const line = (): string => {
+    const file = join(apache.dir, 'bytes.log');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  };
+  await eventually(5000, 'a line of the log', () => line().includes('\n'));
+  const [up = 0, down = 0] = line().split(' ').map(Number);
+  // The heads, and the app's last words.
+  for (const count of [up, down]) assert.ok(count > 150_000 && count < 150_500, line());
+});
 
 rule('an upgrade that the app refuses is an ordinary answer', NEEDS_WS, async (scene) => {
   const { apache } = await scene.serve('tunnel-app');
