@@ -58,6 +58,7 @@ typedef struct psg_tunnel {
 /* tunnel_relay.c, tunnel_upward.c */
 /* After all modules are loaded. */
 void psg_relay_configure(void);
+void psg_upward_configure(void);
 /* From the client to the core; `client_ready`: its socket has something. */
 void psg_relay_pump_to_core(psg_tunnel *tunnel, int client_ready, unsigned char *scratch);
 void psg_relay_prepare(psg_tunnel *tunnel);

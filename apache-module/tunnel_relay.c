@@ -1,6 +1,6 @@
 /*
  * The bytes of a tunnel, without ever waiting: from the core through the connection's output filters (so that TLS
- * works); the other way is in tunnel_upward.c. Each direction ends for itself. At most one piece waits for either
+ * works) or, where these would add nothing, to its socket; the other way is in tunnel_upward.c. Each direction ends for itself. At most one piece waits for either
  * end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_thread.c.
  */
 #include "tunnel.h"
@@ -17,6 +17,7 @@
 #define OVERHEAD 2048
 
 static ap_filter_rec_t *filter;
+static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_out) *count_bytes_out;
 
 /* Directly before the network: a flush, ours or TLS's own, would make the network filter wait for the client. */
 static apr_status_t hold_flushes(ap_filter_t *f, apr_bucket_brigade *brigade)
@@ -41,6 +42,12 @@ static apr_status_t hold_flushes(ap_filter_t *f, apr_bucket_brigade *brigade)
 void psg_relay_register_filter(void)
 {
     filter = ap_register_output_filter(FILTER, hold_flushes, NULL, AP_FTYPE_NETWORK - 1);
+}
+
+void psg_relay_configure(void)
+{
+    count_bytes_out = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_out);
+    psg_upward_configure();
 }
 
 void psg_relay_prepare(psg_tunnel *tunnel)
@@ -145,6 +152,44 @@ static void take_frame(psg_tunnel *tunnel)
     }
 }
 
+/* Only our filter and Apache's core are there, and nothing waits in the core: the bytes may go to the socket themselves. */
+static int may_send(const psg_tunnel *tunnel)
+{
+    const ap_filter_t *first = tunnel->c->output_filters;
+
+    return first->frec == filter && first->next == tunnel->network && tunnel->network->frec == ap_core_output_filter_handle
+           && !psg_relay_client_is_behind(tunnel) && APR_BRIGADE_EMPTY(tunnel->out);
+}
+
+/* How much of a message the client's socket takes at once; the rest goes through the filters. */
+static apr_size_t send_straight(psg_tunnel *tunnel, const unsigned char *bytes, apr_size_t length)
+{
+    ssize_t sent = send(tunnel->client_fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (sent < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            tunnel->end = PSG_TUNNEL_BREAK;
+        }
+        return 0;
+    }
+    if (count_bytes_out != NULL) {
+        count_bytes_out(tunnel->c, sent);
+    }
+    return (apr_size_t)sent;
+}
+
+/* `last`: nothing follows in this read. What comes in one read goes out in one write. */
+static void pass_data(psg_tunnel *tunnel, const unsigned char *bytes, apr_size_t length, int last)
+{
+    apr_size_t sent = last && may_send(tunnel) ? send_straight(tunnel, bytes, length) : 0;
+
+    tunnel->r->bytes_sent += (apr_off_t)length;
+    if (sent < length) {
+        APR_BRIGADE_INSERT_TAIL(tunnel->out, apr_bucket_transient_create((const char *)bytes + sent, length - sent,
+                                                                         tunnel->c->bucket_alloc));
+    }
+}
+
 /* Consumes `length` bytes of frames, or all up to the end of the app's direction. Payload stays where it is. */
 static void take_bytes(psg_tunnel *tunnel, const unsigned char *bytes, apr_size_t length)
 {
@@ -154,9 +199,7 @@ static void take_bytes(psg_tunnel *tunnel, const unsigned char *bytes, apr_size_
         if (tunnel->data_left > 0) {
             count = length < tunnel->data_left ? length : tunnel->data_left;
             tunnel->data_left -= count;
-            tunnel->r->bytes_sent += (apr_off_t)count;
-            APR_BRIGADE_INSERT_TAIL(tunnel->out, apr_bucket_transient_create((const char *)bytes, count,
-                                                                             tunnel->c->bucket_alloc));
+            pass_data(tunnel, bytes, count, count == length);
         }
         else {
             tunnel->header[tunnel->header_length++] = *bytes;

@@ -11,7 +11,7 @@
 
 static APR_OPTIONAL_FN_TYPE(ap_logio_add_bytes_in) *count_bytes_in;
 
-void psg_relay_configure(void)
+void psg_upward_configure(void)
 {
     count_bytes_in = APR_RETRIEVE_OPTIONAL_FN(ap_logio_add_bytes_in);
 }
