@@ -3,7 +3,7 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "0744796d8b2686bb"
+#define PSG_TABLE_HASH "ebfa6df887057574"
 #define PSG_DIRECTIVE_COUNT 118
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
@@ -51,8 +51,8 @@
   ROW(40, "PassengerMaxRequestQueueSize", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that may wait for a process of this app, 0 = no limit") \
   ROW(41, "PassengerForceMaxConcurrentRequestsPerProcess", PSG_SCOPE_APP, PSG_KIND_INT, -1, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that one process may work on at a time, 0 = no limit, -1 = what the app says") \
   ROW(42, "PassengerMaxRequests", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests after which a process is replaced, 0 = never") \
-  ROW(43, "PassengerMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "Memory in MB above which a process is drained and replaced, 0 = no limit") \
-  ROW(44, "PassengerHardMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_PLANNED, -1, 0, "Memory in MB above which a process is killed at once, 0 = no limit") \
+  ROW(43, "PassengerMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is drained and replaced, 0 = no limit") \
+  ROW(44, "PassengerHardMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is killed at once, 0 = no limit") \
   ROW(45, "PassengerRollingRestarts", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, replace processes one by one while the old ones serve") \
   ROW(46, "PassengerResistDeploymentErrors", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, keep the old processes when the new code does not start") \
   ROW(47, "PassengerRedeployOnReload", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether a reload of Apache starts this app anew even if its configuration is unchanged") \

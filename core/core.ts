@@ -28,8 +28,10 @@ import { AppRegistry } from './routing/app-registry.js';
 import { choose } from './routing/choose.js';
 import { ErrorPageFiles } from './spawn/error-page-files.js';
 import type { LogFileSystem } from './spawn/log-file.js';
+import { ProcessMemory } from './spawn/process-memory.js';
 import { SupervisorChannel } from './spawn/supervisor-channel.js';
 import { SupervisorFiles } from './spawn/supervisor-files.js';
+import { SupervisorMemory } from './spawn/supervisor-memory.js';
 import { SupervisorSpawner } from './spawn/supervisor-spawner.js';
 import { Channel } from './supervisor/channel.js';
 import { ErrorLog } from './supervisor/logs.js';
@@ -52,6 +54,7 @@ interface Rooms {
   readonly pool: Pool;
   readonly spawner: SupervisorSpawner;
   readonly files: SupervisorFiles;
+  readonly memory: SupervisorMemory;
   readonly front: Front;
   readonly admin: AdminServer;
 }
@@ -79,6 +82,7 @@ class Core {
         onStat: (result) => this.#rooms?.files.handle(result),
         onOpened: (result, fds) => this.#opened(result, fds),
         onLog: (fds) => this.#errorLog.redirect('fd', fds),
+        onMemory: (result) => this.#rooms?.memory.handle(result),
         onStop: (deadlineMs) => void this.#stop(deadlineMs),
         onEnd: (problem) => this.#orphaned(problem),
       },
@@ -110,6 +114,7 @@ class Core {
   #build(config: Message<'CORE_CONFIG'>, admission: Admission): Rooms {
     const link = this.#channel;
     const files = new SupervisorFiles(link, clock);
+    const memory = new SupervisorMemory(link, clock);
     const spawner = new SupervisorSpawner({
       link,
       instanceDir: config.instanceDir,
@@ -124,6 +129,7 @@ class Core {
     const pool = new Pool({
       spawner,
       files,
+      memory: new ProcessMemory(clock, (pid) => memory.ask(pid)),
       registry: new AppRegistry<AppGroup>(config.generation),
       choose,
       clock,
@@ -142,7 +148,7 @@ class Core {
       isAllowed: (fd) => allowedUids.has(peerCredentials(fd).uid),
       log: this.#log.forRoom('admin'),
     });
-    return { pool, spawner, files, front, admin };
+    return { pool, spawner, files, memory, front, admin };
   }
 
   #errorPages(files: SupervisorFiles): ErrorPageFiles {

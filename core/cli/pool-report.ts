@@ -15,6 +15,8 @@ export interface GroupView {
   /** Number of the error that requests get while a pause after failures lasts. */
   readonly failure?: string;
   readonly pauseMs: number;
+  /** What is known of the failure; `end` is how the last process ended, `exception` why the start failed. */
+  readonly failureDetails?: Readonly<Record<string, unknown>>;
   /** Why the old code goes on serving after a restart. */
   readonly deploymentFailure?: { readonly error: string; readonly message: string };
   readonly processes: readonly ProcessLine[];
@@ -28,6 +30,8 @@ export interface ProcessLine {
   readonly processed: number;
   readonly uptimeMs: number;
   readonly idleMs: number;
+  /** Since the app has given a sign of life; absent for programs that give none. */
+  readonly silentMs?: number;
 }
 
 /** Load of a process in percent of one processor, and its memory; undefined when it is gone. */
@@ -96,13 +100,29 @@ function processText(process: ProcessLine, factsOf: FactsOf): string {
     `  * PID: ${column(pid, 5)}   Sessions: ${column(sessions, 2)}      ` +
     `Processed: ${column(processed, 5)}   Uptime: ${duration(uptimeMs)}\n` +
     `    CPU: ${column(cpu, 5)}   Memory  : ${column(memory, 5)}   Last used: ${duration(idleMs)} ago\n` +
-    (STATE_NOTES[process.state] ?? '')
+    (STATE_NOTES[process.state] ?? '') +
+    silenceNote(process)
   );
+}
+
+/** Loaders report every two seconds; twice that and more is worth a line. */
+const SILENT_MS = 5000;
+
+function silenceNote({ state, silentMs = 0 }: ProcessLine): string {
+  return state === 'ready' && silentMs > SILENT_MS ? `    Not answering for ${duration(silentMs)}\n` : '';
+}
+
+/** The reason in one line. */
+function failureNote({ failure, failureDetails = {}, pauseMs }: GroupView): string {
+  if (failure === undefined) return '';
+  const reason = failureDetails['end'] ?? failureDetails['exception'];
+  const words = typeof reason === 'string' ? ` (${reason.split('\n', 1)[0] ?? ''})` : '';
+  return `  (paused after ${failure}${words}, next try in ${duration(pauseMs)})\n`;
 }
 
 /** What the group is busy with; empty for a group that just serves. */
 function groupNotes(group: GroupView): string {
-  const { restarting, starting, failure, pauseMs, deploymentFailure } = group;
+  const { restarting, starting, deploymentFailure } = group;
   const plural = starting === 1 ? '' : 'es';
   return [
     restarting ? '  (restarting...)\n' : '',
@@ -110,7 +130,7 @@ function groupNotes(group: GroupView): string {
     deploymentFailure === undefined
       ? ''
       : `  (resisting a failed deployment: ${deploymentFailure.error} ${deploymentFailure.message})\n`,
-    failure === undefined ? '' : `  (paused after ${failure}, next try in ${duration(pauseMs)})\n`,
+    failureNote(group),
   ].join('');
 }
 

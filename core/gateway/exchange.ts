@@ -15,13 +15,14 @@ import { judgeConnect, MAX_CONNECT_ATTEMPTS } from './connect-verdict.js';
 import { customPage, errorAnswer, errorFrames, type ErrorAnswer } from './error-page.js';
 import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
-import { silentTooLong, tookTooLong, type Passed } from './limits.js';
+import { passedLimit } from './limits.js';
 import { nextTry } from './repeat.js';
 import { RequestLeg } from './request-leg.js';
 import { ResponseError } from './response-error.js';
 import { ResponseLeg } from './response-leg.js';
 import {
   checkoutOptions,
+  tellOverdue,
   type CheckoutOptions,
   type GatewaySession,
   type SessionOutcome,
@@ -304,18 +305,15 @@ export class Exchange implements Waiter, UpstreamUser {
     if (this.#state === 'waiting') return;
     const upstream = this.#upstream;
     if (upstream !== undefined) this.#response.lookAtReader(upstream);
-    const passed = this.#passedLimit(now, upstream?.paused === true);
-    if (passed !== undefined) this.#fail(passed.code, passed.fields);
-  }
-
-  #passedLimit(now: number, paused: boolean): Passed | undefined {
-    const { headSent } = this.#response;
+    // Who reads nothing keeps the app waiting, not the other way round.
+    if (upstream?.paused === true) this.#lastActivity = now;
     const sinceSent = this.#sentAt < 0 ? 0 : now - this.#sentAt;
-    const late = tookTooLong(sinceSent, this.config.request.maxRequestTime, headSent);
-    const limit = this.frame.silenceMs;
-    if (late !== undefined || limit === 0) return late;
-    if (paused) this.#lastActivity = now;
-    return silentTooLong(now - this.#lastActivity, limit, { appIsDue: this.#appIsDue(), headSent });
+    const { headSent } = this.#response;
+    const facts = { sinceSent, silentMs: now - this.#lastActivity, headSent, appIsDue: this.#appIsDue() };
+    const passed = passedLimit(facts, this.config.request.maxRequestTime, this.frame.silenceMs);
+    if (passed === undefined) return;
+    tellOverdue(this.gateway.source, this.#session, passed.overdue);
+    this.#fail(passed.code, passed.fields);
   }
 
   /** Whether it is the app that we wait for, and not the client's upload. */

@@ -11,6 +11,9 @@ export type AppTarget = { readonly path: string } | { readonly host: '127.0.0.1'
 
 export type SessionOutcome = 'ok' | 'app-failed' | 'canceled';
 
+/** Which limit a request has met: `silence` is Apache's Timeout, `time` is PassengerMaxRequestTime. */
+export type OverdueLimit = 'silence' | 'time';
+
 /** One slot of a process, ours until it is closed; closed exactly once. */
 export interface GatewaySession {
   readonly target: AppTarget;
@@ -62,4 +65,15 @@ export interface SessionSource {
   checkout(app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket;
   /** The process of this session did not take a connection; the session is closed by its owner as ever. */
   reportConnectFailure(session: GatewaySession): void;
+  /** The request of this session has run out of time; the session is closed by its owner as ever. */
+  reportOverdue(session: GatewaySession, limit: OverdueLimit): void;
+}
+
+/** Tells the pool that a request ran out of time while an app had it, so that it looks whether the process is alive. */
+export function tellOverdue(
+  source: SessionSource,
+  session: GatewaySession | undefined,
+  limit: OverdueLimit | undefined,
+): void {
+  if (session !== undefined && limit !== undefined) source.reportOverdue(session, limit);
 }

@@ -16,13 +16,15 @@ import type { Clock } from '../base/clock.js';
 import type { PassengerError, Fields } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
-import type { AppProcessHandle, ExitReason } from '../spawn/spawner.js';
+import type { AppProcessHandle } from '../spawn/spawner.js';
 import { Admission, type AdmissionHost } from './admission.js';
-import { AppProcess, exitText, type ProcessHost, type ProcessState } from './app-process.js';
+import { AppProcess, type ProcessHost, type ProcessState } from './app-process.js';
 import { GroupBook } from './books.js';
 import { Deployment, type DeploymentHost, type DeploymentState } from './deployment.js';
 import type { GroupHost } from './group-host.js';
+import { LifeSignsWatch } from './life-signs.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
+import { Losses } from './losses.js';
 import { PacedLog } from '../base/paced-log.js';
 import {
   RestartWatch,
@@ -56,6 +58,8 @@ export class AppGroup
   readonly #deployment: Deployment;
   readonly #watch: RestartWatch;
   readonly #lookFailures: PacedLog;
+  readonly losses: Losses;
+  readonly lifeSigns: LifeSignsWatch;
   #config: AppConfig;
   #limits: GroupLimits;
   #serving: AppProcess[] = [];
@@ -84,6 +88,8 @@ export class AppGroup
     this.#limits = groupLimits(config, host.server);
     this.book.lastRequest = host.clock.now();
     this.#setbacks = new Setbacks(this, host.random);
+    this.losses = new Losses(this, this.#setbacks);
+    this.lifeSigns = new LifeSignsWatch(this, this.losses);
     this.#deployment = new Deployment(this);
     this.slots = new Slots(this, (candidates) => host.choose(candidates));
     this.#admission = new Admission(this);
@@ -123,6 +129,7 @@ export class AppGroup
   get retired(): boolean {
     return this.#retired;
   }
+  /** Why the last process ended by itself, or was not started; undefined since one has become ready. */
   get failure(): PassengerError | undefined {
     return this.#setbacks.failure;
   }
@@ -315,6 +322,7 @@ export class AppGroup
     this.#join(process);
     this.#hear(process, handle);
     process.becomeReady(handle, 'adopted');
+    this.lifeSigns.watch(process);
     this.#serving = [...this.#serving, process];
     this.#admission.dispatch();
   }
@@ -342,8 +350,8 @@ export class AppGroup
   }
 
   #hear(process: AppProcess, handle: AppProcessHandle): void {
-    void handle.exited.then((reason) => this.turn.run(() => this.#exited(process, reason)));
-    handle.onReport((report) => (process.report = report));
+    void handle.exited.then((reason) => this.turn.run(() => this.losses.exited(process, reason)));
+    handle.onReport((report) => process.hear(report));
   }
 
   #started(process: AppProcess, handle: AppProcessHandle): void {
@@ -354,6 +362,7 @@ export class AppGroup
     }
     process.becomeReady(handle, 'started');
     this.#setbacks.started();
+    this.lifeSigns.watch(process);
     this.#serving = [...this.#serving, process];
     this.#deployment.arrived(process)?.drain('its substitute is ready');
     this.#admission.dispatch();
@@ -368,30 +377,6 @@ export class AppGroup
     if (verdict === 'resist') return;
     if (verdict === 'give up') for (const old of [...this.#serving]) old.drain('the new code does not start');
     this.#setbacks.startFailed(failure);
-  }
-
-  #exited(process: AppProcess, reason: ExitReason): void {
-    const wasReady = process.state === 'ready';
-    const now = this.clock.now();
-    process.ended(exitText(reason));
-    if (!wasReady) return;
-    const livedMs = Math.round(process.livedMs(now));
-    this.log.report('PSG5005', {
-      pid: process.pid,
-      end: exitText(reason),
-      livedMs,
-      sessions: process.sessions,
-    });
-    this.#setbacks.crashed(livedMs);
-  }
-
-  /** A process is of no use: it goes, and counts as a crash. */
-  unreachable(process: AppProcess): void {
-    if (process.state !== 'ready') return;
-    this.log.report('PSG5011', { pid: process.pid });
-    const livedMs = process.livedMs(this.clock.now());
-    process.drain('takes no connections');
-    this.#setbacks.crashed(livedMs);
   }
 
   /** Rule 7, and the end of the pause. */
@@ -410,6 +395,7 @@ export class AppGroup
       this.#serving = this.#serving.filter((other) => other !== process);
       this.#admission.release(process);
       this.#deployment.departed();
+      this.lifeSigns.forget(process);
     }
     if (to === 'exited') this.members.delete(process);
     if (to === 'draining') this.turn.tell(() => process.tellDraining());

@@ -7,6 +7,7 @@
 import assert from 'node:assert';
 import { createHash } from 'node:crypto';
 import type { Clock, ClockTimer } from '../base/clock.js';
+import type { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { StateMachine, type TransitionTable } from '../base/state-machine.js';
 import type { AppProcessHandle, AppReport, AppTarget, ExitReason, SpawnAttempt } from '../spawn/spawner.js';
@@ -62,10 +63,11 @@ export class AppProcess implements ProcessView {
   #stickyId = '';
   #readyAt: number | undefined;
   readonly #drainListeners = new Set<() => void>();
-  #report: AppReport = {};
   readonly loop = new LoopLoad();
   /** Why it is to be replaced although its code is not old; written by deployment.ts. */
   wornBy: string | undefined;
+  #report: AppReport = {};
+  #lastReport = 0;
   /** Its sessions; threads may count in it, too. */
   readonly book: ProcessBook;
   readonly orderedAt: Date;
@@ -107,13 +109,13 @@ export class AppProcess implements ProcessView {
   get report(): AppReport {
     return this.#report;
   }
-  set report(report: AppReport) {
-    this.#report = report;
-    this.loop.note(report.elu, this.host.clock.now());
-  }
   /** 0 while it has none. */
   get pid(): number {
     return this.#handle?.pid ?? 0;
+  }
+  /** Also of one that still starts; 0 while the system has none. */
+  get systemPid(): number {
+    return this.#handle?.pid ?? this.attempt?.pid ?? 0;
   }
   get key(): string {
     return this.#handle?.key ?? '';
@@ -140,6 +142,14 @@ export class AppProcess implements ProcessView {
   get closed(): boolean {
     return this.book.closed;
   }
+  /** It stands still, as far as we know. */
+  get suspect(): boolean {
+    return this.book.suspect;
+  }
+  /** The last lines that it has said. */
+  get lastOutput(): string {
+    return this.#handle?.lastOutput ?? '';
+  }
   /** Sessions that were closed. */
   get processed(): number {
     return this.book.processed;
@@ -155,6 +165,22 @@ export class AppProcess implements ProcessView {
     return this.#handle?.startedAt;
   }
 
+  /** Whether it has a loader that reports. */
+  get reports(): boolean {
+    return this.#handle?.reports === true;
+  }
+  /** When it reported last, or became ready, on the monotonic clock. */
+  get lastReport(): number {
+    return this.#lastReport;
+  }
+
+  hear(report: AppReport): void {
+    this.#report = report;
+    this.#lastReport = this.host.clock.now();
+    this.loop.note(report.elu, this.#lastReport);
+    if (this.book.suspect) this.book.suspect = false;
+  }
+
   /** Milliseconds since it became ready; 0 before. */
   livedMs(now: number): number {
     return this.#readyAt === undefined ? 0 : now - this.#readyAt;
@@ -166,7 +192,7 @@ export class AppProcess implements ProcessView {
     this.#stickyId = stickyIdOf(handle.key);
     this.book.begin(limits.forcedConcurrency ?? Math.max(0, handle.concurrency));
     this.book.tellAt = limits.maxRequests;
-    this.#readyAt = this.book.lastUsed = clock.now();
+    this.#readyAt = this.book.lastUsed = this.#lastReport = clock.now();
     this.#machine.transition('ready', reason);
   }
 
@@ -230,6 +256,18 @@ export class AppProcess implements ProcessView {
     this.#disarm();
     this.book.close();
     this.#machine.transition('exited', reason);
+  }
+
+  /** It must not go on: a start fails with this error, anything else is killed. */
+  condemn(error: PassengerError): void {
+    this.book.close();
+    if (this.state === 'starting') {
+      this.attempt?.abort(error);
+      return;
+    }
+    if (this.state === 'ready') this.#machine.transition('draining', error.row.message);
+    if (this.state === 'draining') this.#machine.transition('stopping', error.row.message);
+    this.kill();
   }
 
   /** At once and without asking. */

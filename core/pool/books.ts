@@ -31,6 +31,7 @@ const PROCESS_WORD = {
   processedHigh: 4,
   tellAt: 5,
   idleWanted: 6,
+  suspect: 7,
 } as const;
 const PROCESS_TIMES_AT = 32;
 const PROCESS_BYTES = 40;
@@ -127,6 +128,13 @@ export class ProcessBook {
   }
   set idleWanted(on: boolean) {
     Atomics.store(this.#words, PROCESS_WORD.idleWanted, Number(on));
+  }
+  /** It has given no sign of life for a while: others are to be preferred. */
+  get suspect(): boolean {
+    return Atomics.load(this.#words, PROCESS_WORD.suspect) !== 0;
+  }
+  set suspect(on: boolean) {
+    Atomics.store(this.#words, PROCESS_WORD.suspect, Number(on));
   }
   get lastUsed(): number {
     return this.#times[0] ?? 0;

@@ -4,6 +4,7 @@
  */
 import type { AppConfig } from '../config/app-config.js';
 import type { ServerSettings } from '../config/settings.js';
+import type { MemoryLimits } from './memory-rules.js';
 
 export interface GroupLimits {
   readonly minInstances: number;
@@ -24,6 +25,7 @@ export interface GroupLimits {
   /** Old processes stay when the new code does not start. */
   readonly resistErrors: boolean;
   readonly restartDir: string;
+  readonly memory: MemoryLimits;
 }
 
 export interface PoolLimits {
@@ -35,6 +37,9 @@ export interface PoolLimits {
 
 /** Longer than any wait that makes sense, and short enough for a timer of Node's. */
 const LONGEST_TIMER_MS = 2_000_000_000;
+
+/** MB in the sense of RAM; 0 = no limit. */
+const bytes = (megabytes: number): number => (megabytes === 0 ? Infinity : megabytes * 2 ** 20);
 
 const milliseconds = (seconds: number): number => Math.min(seconds * 1000, LONGEST_TIMER_MS);
 
@@ -55,6 +60,7 @@ export function groupLimits(config: AppConfig, server: ServerSettings): GroupLim
     rollingRestarts: app.rollingRestarts || app.resistDeploymentErrors,
     resistErrors: app.resistDeploymentErrors,
     restartDir: app.restartDir,
+    memory: { softBytes: bytes(app.memoryLimit), hardBytes: bytes(app.hardMemoryLimit) },
   };
 }
 

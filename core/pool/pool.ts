@@ -26,6 +26,8 @@ import type { AppProcess, ProcessState } from './app-process.js';
 import type { GroupHost } from './group-host.js';
 import { Housekeeping, type HousekeepingHost } from './housekeeping.js';
 import { LoadWatch } from './load-watch.js';
+import { MemoryWatch, type MemoryQuestions, type MemoryWatchHost } from './memory-watch.js';
+import type { OverdueLimit } from './life-signs.js';
 import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
 import type { Session, StickyWish } from './session.js';
@@ -58,6 +60,7 @@ export interface PoolAudience {
 export interface PoolServices {
   readonly spawner: Spawner;
   readonly files: FileQuestions;
+  readonly memory: MemoryQuestions;
   /** Holds the generation at which the pool starts. */
   readonly registry: GroupDirectory;
   /** routing/choose.ts */
@@ -102,12 +105,13 @@ const STOP_LATE_MS = 2000;
 
 const stoppingError = (): PassengerError => new PassengerError('PSG5010');
 
-export class Pool implements GroupHost, RoomHost, HousekeepingHost {
+export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchHost {
   readonly clock: Clock;
   readonly log: Log;
   readonly turn: Turn;
   readonly spawner: Spawner;
   readonly files: FileQuestions;
+  readonly memory: MemoryQuestions;
   readonly random: () => number;
   readonly choose: (candidates: readonly AppProcess[]) => AppProcess | undefined;
   readonly #registry: GroupDirectory;
@@ -117,6 +121,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
   readonly #room: Room;
   readonly #housekeeping: Housekeeping;
   readonly #loads: LoadWatch;
+  readonly #memoryWatch = new MemoryWatch(this);
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
   readonly #moved = new Set<AppGroup>();
@@ -133,6 +138,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     this.log = services.log;
     this.spawner = services.spawner;
     this.files = services.files;
+    this.memory = services.memory;
     this.random = services.random ?? Math.random;
     this.choose = services.choose;
     this.#registry = services.registry;
@@ -243,6 +249,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
     if (!this.#registry.confirm(group, generation)) return;
     const changed = group.config !== config && !isDeepStrictEqual(group.config, config);
     group.adoptConfig(config);
+    this.#memoryWatch.groupChanged(group);
     const due = group.redeployed < generation && group.limits.redeployOnReload;
     group.redeployed = Math.max(group.redeployed, generation);
     if (due || changed) group.redeploy(changed ? 'configuration changed' : 'reload');
@@ -250,18 +257,30 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
 
   /** The process of this session refuses connections; the gateway closes the session and checks out another. */
   reportConnectFailure(session: Session): void {
+    this.#withServing(session, (group, process) => this.unreachable(group, process));
+  }
+
+  /** The request of this session has run out of time; the gateway closes the session. */
+  reportOverdue(session: Session, limit: OverdueLimit): void {
+    this.#withServing(session, (group, process) => this.overdue(group, process, limit));
+  }
+
+  #withServing(session: Session, act: (group: AppGroup, process: AppProcess) => void): void {
     for (const group of this.groups()) {
-      for (const process of group.serving) {
-        if (process === session.process) {
-          this.unreachable(group, process);
-          return;
-        }
+      const process = group.serving.find((other) => other === session.process);
+      if (process !== undefined) {
+        act(group, process);
+        return;
       }
     }
   }
 
+  overdue(group: AppGroup, process: AppProcess, limit: OverdueLimit): void {
+    this.turn.run(() => group.lifeSigns.overdue(process, limit));
+  }
+
   unreachable(group: AppGroup, process: AppProcess): void {
-    this.turn.run(() => group.unreachable(process));
+    this.turn.run(() => group.losses.unreachable(process));
   }
 
   /** The configuration that a group runs with. */
@@ -278,7 +297,10 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
       this.#server = server;
       this.#registry.advance(generation);
       this.#reloadedAt = this.clock.now();
-      for (const group of this.#registry.all()) group.refreshLimits();
+      for (const group of this.#registry.all()) {
+        group.refreshLimits();
+        this.#memoryWatch.groupChanged(group);
+      }
       this.#room.limitChanged();
     });
     if (this.#reloadTimer !== undefined) this.clock.clearTimeout(this.#reloadTimer);
@@ -367,7 +389,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
       for (const group of this.#leaving) {
         for (const process of group.members) this.log.report('PSG5012', { pid: process.pid });
       }
-      this.#stopped?.resolve();
+      this.#ended();
     }, AFTER_KILL_MS);
   }
 
@@ -375,6 +397,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
 
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
     this.#room.moved(group, process, from, to);
+    if (to === 'starting') this.#memoryWatch.groupChanged(group);
     if (to === 'ready' || to === 'exited') this.#moved.add(group);
     if (to === 'ready' && !this.stopping) this.#loads.add(group);
     if (from === 'ready') this.#left.add(group);
@@ -425,12 +448,19 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost {
 
   #allGone(): void {
     if (this.#stopTimer !== undefined) this.clock.clearTimeout(this.#stopTimer);
+    this.#ended();
+  }
+
+  #ended(): void {
+    this.#memoryWatch.close();
     this.#stopped?.resolve();
   }
 
   snapshot(): PoolSnapshot {
     const now = this.clock.now();
-    const groups = [...this.groups()].map((group) => groupSnapshot(group, now));
+    const groups = [...this.groups()].map((group) =>
+      groupSnapshot(group, now, (process) => this.#memoryWatch.bytesOf(process)),
+    );
     return {
       takenAt: this.clock.wall(),
       generation: this.generation,

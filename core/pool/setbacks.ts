@@ -54,12 +54,23 @@ export class Setbacks {
     this.#pause();
   }
 
-  /** A ready process has ended by itself or is of no use. */
-  crashed(livedMs: number): void {
+  /**
+   * A ready process has ended by itself or is of no use.
+   * @param end how, for people: `exit code 1`, `SIGKILL`
+   * @param lastOutput what it has said last, as far as it is known when somebody looks
+   */
+  crashed(livedMs: number, end: string, lastOutput: () => string): void {
     const pauseMs = this.#backoff.crashed(this.host.clock.now(), livedMs);
     if (pauseMs > 0) {
-      this.#failure = new PassengerError('PSG5006', { crashes: this.#backoff.failures });
-      this.host.log.report(this.#failure.code, { ...this.#failure.details, pauseMs: Math.round(pauseMs) });
+      const details = { crashes: this.#backoff.failures, end, livedMs: Math.round(livedMs) };
+      this.#failure = new PassengerError('PSG5006', {
+        ...details,
+        get lastOutput(): string | undefined {
+          const text = lastOutput();
+          return text === '' ? undefined : text;
+        },
+      });
+      this.host.log.report(this.#failure.code, { ...details, pauseMs: Math.round(pauseMs) });
     }
     this.#pause();
   }

@@ -26,6 +26,10 @@ export interface ProcessSnapshot {
   readonly idleMs: number;
   readonly elu: number | undefined;
   readonly heapUsed: number | undefined;
+  /** Since its loader reported; undefined for a program without one. More than a few seconds: it stands still. */
+  readonly silentMs: number | undefined;
+  /** Bytes of the process and what belongs to it; measured only where there is a limit. */
+  readonly memory: number | undefined;
 }
 
 export interface DeploymentFailure {
@@ -57,6 +61,8 @@ export interface GroupSnapshot {
   readonly deployment: DeploymentState;
   /** Why the group resists its new code and goes on with the old. */
   readonly deploymentFailure: DeploymentFailure | undefined;
+  /** What is known of the failure, for people. */
+  readonly failureDetails: Fields | undefined;
   readonly createdAt: Date;
   readonly processes: readonly ProcessSnapshot[];
 }
@@ -74,7 +80,12 @@ export interface PoolSnapshot {
   readonly groups: readonly GroupSnapshot[];
 }
 
-export function processSnapshot(process: AppProcess, now: number, worn: boolean): ProcessSnapshot {
+export function processSnapshot(
+  process: AppProcess,
+  now: number,
+  worn: boolean,
+  memory: number | undefined,
+): ProcessSnapshot {
   return {
     pid: process.pid === 0 ? undefined : process.pid,
     key: process.key,
@@ -90,6 +101,8 @@ export function processSnapshot(process: AppProcess, now: number, worn: boolean)
     idleMs: process.sessions > 0 ? 0 : now - process.lastUsed,
     elu: process.report.elu,
     heapUsed: process.report.heapUsed,
+    silentMs: process.reports ? Math.max(0, now - process.lastReport) : undefined,
+    memory,
   };
 }
 
@@ -98,7 +111,12 @@ function failureSnapshot(failure: PassengerError | undefined): DeploymentFailure
   return { error: failure.code, message: failure.row.message, details: loggable(failure) };
 }
 
-export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
+/** @param memoryOf bytes, where they are known */
+export function groupSnapshot(
+  group: AppGroup,
+  now: number,
+  memoryOf: (process: AppProcess) => number | undefined,
+): GroupSnapshot {
   const { paused, worn } = group;
   return {
     key: group.key,
@@ -118,7 +136,10 @@ export function groupSnapshot(group: AppGroup, now: number): GroupSnapshot {
     pauseMs: group.pauseLeftMs(now),
     deployment: group.deployment,
     deploymentFailure: failureSnapshot(group.deploymentFailure),
+    failureDetails: paused && group.failure !== undefined ? loggable(group.failure) : undefined,
     createdAt: group.createdAt,
-    processes: [...group.members].map((process) => processSnapshot(process, now, worn.includes(process))),
+    processes: [...group.members].map((process) =>
+      processSnapshot(process, now, worn.includes(process), memoryOf(process)),
+    ),
   };
 }

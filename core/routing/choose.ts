@@ -12,6 +12,8 @@ export interface Candidate {
   readonly turn: number;
   /** It takes no sessions any more. */
   readonly closed?: boolean;
+  /** It has given no sign of life for a while: taken only where there is nobody else. */
+  readonly suspect?: boolean;
 }
 
 /** Whether it can take no more. Never true for unlimited concurrency. */
@@ -28,12 +30,17 @@ export function busyness(candidate: Candidate): number {
 export function choose<C extends Candidate>(candidates: readonly C[]): C | undefined {
   let best: C | undefined;
   let least = Infinity;
+  let trusted = false;
   for (const candidate of candidates) {
     if (candidate.closed === true || totallyBusy(candidate)) continue;
+    const suspect = candidate.suspect === true;
+    if (suspect && trusted) continue;
     const load = busyness(candidate);
-    if (best !== undefined && (load > least || (load === least && candidate.turn > best.turn))) continue;
+    const better = best === undefined || load < least || (load === least && candidate.turn <= best.turn);
+    if (!better && (suspect || trusted)) continue;
     best = candidate;
     least = load;
+    trusted = !suspect;
   }
   return best;
 }

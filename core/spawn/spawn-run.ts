@@ -62,8 +62,16 @@ export class SpawnRun implements SpawnAttempt {
     this.ready = this.#run();
   }
 
+  get pid(): number | undefined {
+    return this.#process?.facts.pid;
+  }
+
   cancel(): void {
-    this.#aborted.reject(new PassengerError('PSG6008'));
+    this.abort(new PassengerError('PSG6008'));
+  }
+
+  abort(error: PassengerError): void {
+    this.#aborted.reject(error);
   }
 
   async #run(): Promise<AppProcessHandle> {

@@ -2,6 +2,7 @@
  * What the pool asks of spawning: start a process for an app, and hold a running one. Interfaces only, so that the
  * pool and its tests know nothing of supervisors, sockets or handshakes. Implemented in this room, called by the pool.
  */
+import type { PassengerError } from '../base/errors.js';
 import type { AppConfig } from '../config/app-config.js';
 
 /** Where an app process takes connections. */
@@ -32,6 +33,10 @@ export interface AppProcessHandle {
   /** Sessions that the app can take at the same time; 0 = unlimited. */
   readonly concurrency: number;
   readonly startedAt: Date;
+  /** Whether a loader in it reports every few seconds. */
+  readonly reports: boolean;
+  /** The last lines of its output; a few may come only after its end. */
+  readonly lastOutput: string;
   /** Resolves once, when the process has been reaped; never rejects. */
   readonly exited: Promise<ExitReason>;
   onReport(listener: (report: AppReport) => void): void;
@@ -47,6 +52,10 @@ export interface SpawnAttempt {
   /** Rejects with a PassengerError that carries the journey: at a failed step, at the start timeout, or when canceled. */
   readonly ready: Promise<AppProcessHandle>;
   cancel(): void;
+  /** Kills what there is; `ready` rejects with this error. */
+  abort(error: PassengerError): void;
+  /** Undefined until a process exists. */
+  readonly pid: number | undefined;
 }
 
 export interface Spawner {

@@ -189,6 +189,14 @@ export class ReadyProcess implements AppProcessHandle {
     return this.process.facts.startedAt;
   }
 
+  get lastOutput(): string {
+    return this.process.lastOutput;
+  }
+
+  get reports(): boolean {
+    return this.process.facts.kind === 'node';
+  }
+
   get exited(): Promise<ExitReason> {
     return this.process.exited;
   }

@@ -26,6 +26,7 @@ export interface CoreChannelHandlers {
   onOpened(result: Message<'OPENED'>, fds: readonly number[]): void;
   /** PassengerLogFile was opened anew. */
   onLog(fds: readonly number[]): void;
+  onMemory(result: Message<'MEMORY_RESULT'>): void;
   onStop(deadlineMs: number): void;
   /** The supervisor is gone (undefined) or not to be understood; the core has to end. */
   onEnd(problem: Error | undefined): void;
@@ -109,6 +110,8 @@ export class SupervisorChannel implements SupervisorLink {
         return this.handlers.onStart();
       case 'STAT_RESULT':
         return this.handlers.onStat(message);
+      case 'MEMORY_RESULT':
+        return this.handlers.onMemory(message);
       case 'CORE_STOP':
         return this.handlers.onStop(message.deadlineMs);
     }

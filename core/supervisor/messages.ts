@@ -113,6 +113,8 @@ export const MESSAGES = {
       errno: [5, 'u32'],
     },
   },
+  /** Resident size of one process in bytes; 0 for one that is none of ours. */
+  MEMORY_RESULT: { kind: 42, limit: CHANNEL_LIMIT, fields: { pid: [1, 'u32'], bytes: [2, 'u64'] } },
   /** Drain and exit. Not to be confused with STOP on the control socket. */
   CORE_STOP: { kind: 39, limit: CHANNEL_LIMIT, fields: { deadlineMs: [1, 'u32'] } },
   /** Descriptor: the file, where errno is 0. */
@@ -198,6 +200,8 @@ export const MESSAGES = {
       referenceFile: [7, 'text'],
     },
   },
+  /** For a core that may not look into /proc itself. */
+  MEMORY: { kind: 70, limit: CHANNEL_LIMIT, fields: { pid: [1, 'u32'] } },
 } as const satisfies Readonly<Record<string, MessageRow>>;
 
 export const SPAWN_KINDS = ['node', 'command', 'meteor', 'detect'] as const;
@@ -335,11 +339,12 @@ export const TO_CORE = [
   'SPAWN_FAILED',
   'EXITED',
   'STAT_RESULT',
+  'MEMORY_RESULT',
   'CORE_STOP',
   'OPENED',
   'LOG',
 ] as const;
-export const FROM_CORE = ['READY', 'HEARTBEAT', 'SPAWN', 'SIGNAL', 'STAT', 'OPEN'] as const;
+export const FROM_CORE = ['READY', 'HEARTBEAT', 'SPAWN', 'SIGNAL', 'STAT', 'MEMORY', 'OPEN'] as const;
 export const FROM_APACHE = ['CONFIG', 'STOP'] as const;
 export const TO_APACHE = ['STARTED', 'FAILED'] as const;
 export type ToCore = Message<(typeof TO_CORE)[number]>;

@@ -160,6 +160,10 @@ export class ProcessTable {
     }
   }
 
+  has(pid: number): boolean {
+    return this.#processes.has(pid);
+  }
+
   /** False when we have no such child. */
   signal(pid: number, name: SignalName, group: boolean): boolean {
     const process = this.#processes.get(pid);

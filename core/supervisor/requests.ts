@@ -1,5 +1,5 @@
 /**
- * Answers what the core asks for: SPAWN, SIGNAL, STAT. Here the core is not trusted: programs, commands, users and
+ * Answers what the core asks for: SPAWN, SIGNAL, STAT, MEMORY. Here the core is not trusted: programs, commands, users and
  * groups must stand in the configuration, pids must be our own children, and the number of open questions is bounded.
  */
 import fs from 'node:fs';
@@ -28,6 +28,7 @@ import { appSocketPath, bindAppSocket, removeAppSocket, type SocketOwner } from 
 
 /** Each may hold a thread. */
 const MAX_OPEN = 64;
+const PAGE_BYTES = 4096;
 
 /** Whose owner may decide the identity; an empty name is the app root. */
 const REFERENCE_FILES: Readonly<Record<SpawnKind, (message: Message<'SPAWN'>) => readonly string[]>> = {
@@ -61,6 +62,16 @@ function findNode(configured: string): string {
   const places = (process.env['PATH'] ?? '').split(':').filter((place) => path.isAbsolute(place));
   const found = places.map((place) => path.join(place, configured)).find((file) => fs.existsSync(file));
   return found ?? `/usr/bin/${configured}`;
+}
+
+/** From the kernel's counters: no lock of the process is taken, and no byte of it is read. 0 when it is gone. */
+function residentBytes(pid: number): number {
+  try {
+    const pages = Number(fs.readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]);
+    return Number.isSafeInteger(pages) ? pages * PAGE_BYTES : 0;
+  } catch {
+    return 0;
+  }
 }
 
 /** How the operator reads a failed step. */
@@ -102,6 +113,7 @@ export class RequestHandler {
     else if (message.type === 'SIGNAL') this.#signal(message);
     else if (message.type === 'STAT') this.#stat(message);
     else if (message.type === 'OPEN') void this.#files.handle(message);
+    else if (message.type === 'MEMORY') this.#memory(message.pid);
   }
 
   refuse(spawnId: number, refusal: Refusal): void {
@@ -186,6 +198,12 @@ export class RequestHandler {
     if (name === undefined || !this.context.processes.signal(message.pid, name, message.group !== 0)) {
       this.log.debug('signal refused', { pid: message.pid, signal: message.signal });
     }
+  }
+
+  /** The core may ask only about our own children, whose numbers it knows already. */
+  #memory(pid: number): void {
+    const bytes = this.context.processes.has(pid) ? residentBytes(pid) : 0;
+    this.context.core().send({ type: 'MEMORY_RESULT', pid, bytes: BigInt(bytes) });
   }
 
   #stat(message: Message<'STAT'>): void {

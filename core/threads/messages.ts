@@ -7,7 +7,7 @@ import type { Fields } from '../base/errors.js';
 import type { Level } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
 import type { ServerSettings } from '../config/settings.js';
-import type { CheckoutOptions } from '../gateway/session-source.js';
+import type { CheckoutOptions, OverdueLimit } from '../gateway/session-source.js';
 import type { Admission } from '../gateway/shim-connection.js';
 import type { AppTarget } from '../pool/session.js';
 
@@ -51,7 +51,8 @@ export type SessionMessage =
   | { readonly kind: 'cancel'; readonly ticket: number }
   /** A session of the process was closed, and the pool waits for that. */
   | { readonly kind: 'fell'; readonly process: string }
-  | { readonly kind: 'unreachable'; readonly process: string };
+  | { readonly kind: 'unreachable'; readonly process: string }
+  | { readonly kind: 'overdue'; readonly process: string; readonly limit: OverdueLimit };
 
 /** From the main thread to a gateway thread. */
 export type ToThread =

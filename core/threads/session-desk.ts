@@ -83,8 +83,10 @@ export class SessionDesk implements PoolAudience {
     // A process that has exited is of no interest.
     const known = this.#processes.get(message.process);
     if (known === undefined) return;
-    if (message.kind === 'fell') known.group.sessionsFell(known.process);
-    else this.pool.unreachable(known.group, known.process);
+    const { group, process } = known;
+    if (message.kind === 'fell') group.sessionsFell(process);
+    else if (message.kind === 'overdue') this.pool.overdue(group, process, message.limit);
+    else this.pool.unreachable(group, process);
   }
 
   #checkout(

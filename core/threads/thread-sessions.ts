@@ -10,6 +10,7 @@ import type { AppConfig } from '../config/app-config.js';
 import type {
   CheckoutOptions,
   GatewaySession,
+  OverdueLimit,
   SessionSource,
   Ticket,
   Waiter,
@@ -49,6 +50,9 @@ class ThreadProcess implements ProcessView {
   }
   get closed(): boolean {
     return this.book.closed;
+  }
+  get suspect(): boolean {
+    return this.book.suspect;
   }
 
   /** At once, after the caller has returned, when it is closed already. */
@@ -159,6 +163,11 @@ export class ThreadSessions implements SessionSource {
     assert(session instanceof ThreadSession, 'sessions come from here');
     session.process.book.close();
     this.post({ kind: 'unreachable', process: session.process.key });
+  }
+
+  reportOverdue(session: GatewaySession, limit: OverdueLimit): void {
+    assert(session instanceof ThreadSession, 'sessions come from here');
+    this.post({ kind: 'overdue', process: session.process.key, limit });
   }
 
   handle(message: DeskMessage): void {

@@ -27,7 +27,11 @@ const session: GatewaySession = {
   onDrain: () => undefined,
   close: () => undefined,
 };
-const source = { checkout: () => session, reportConnectFailure: () => undefined };
+const source = {
+  checkout: () => session,
+  reportConnectFailure: () => undefined,
+  reportOverdue: () => undefined,
+};
 const log = new Log(
   'gateway',
   { write: (_level, _room, text) => process.send?.({ log: text }) },

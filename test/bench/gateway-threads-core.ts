@@ -32,14 +32,25 @@ const handle: AppProcessHandle = {
   target: { path: appSocket },
   concurrency: 0,
   startedAt: new Date(),
+  reports: false,
+  lastOutput: '',
   exited: new Promise(() => undefined),
   onReport: () => undefined,
   shutdown: () => undefined,
   signal: () => undefined,
 };
 const pool = new Pool({
-  spawner: { spawn: () => ({ id: 1, ready: Promise.resolve(handle), cancel: () => undefined }) },
+  spawner: {
+    spawn: () => ({
+      id: 1,
+      pid: undefined,
+      ready: Promise.resolve(handle),
+      cancel: () => undefined,
+      abort: () => undefined,
+    }),
+  },
   files: { stat: () => Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n }) },
+  memory: { measure: () => Promise.resolve(new Map()) },
   registry: new AppRegistry<AppGroup>(1),
   choose,
   clock: systemClock,

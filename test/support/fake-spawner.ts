@@ -35,6 +35,8 @@ export class FakeProcess implements AppProcessHandle {
   /** What it was told, in order: `shutdown`, `SIGTERM`, `SIGKILL group`. */
   readonly told: string[] = [];
   alive = true;
+  reports = true;
+  lastOutput = '';
   #report: (report: AppReport) => void = () => undefined;
 
   constructor(
@@ -88,6 +90,8 @@ export class FakeProcess implements AppProcessHandle {
 class FakeAttempt implements SpawnAttempt {
   readonly #ready: Deferred<AppProcessHandle> = deferred();
   settled = false;
+  /** As long as the test does not give one, the process does not exist yet. */
+  pid: number | undefined;
   canceled = false;
 
   constructor(
@@ -114,6 +118,12 @@ class FakeAttempt implements SpawnAttempt {
   cancel(): void {
     this.canceled = true;
     this.fail('canceled');
+  }
+
+  abort(error: PassengerError): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.#ready.reject(error);
   }
 }
 

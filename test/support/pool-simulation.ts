@@ -163,6 +163,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
         return Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n });
       },
     },
+    memory: { measure: () => Promise.resolve(new Map()) },
     registry: new AppRegistry<AppGroup>(1),
     choose,
     clock,

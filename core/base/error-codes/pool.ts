@@ -40,7 +40,9 @@ export const POOL_ERRORS = {
   PSG5005: {
     severity: 'warn',
     message: 'app process ended unexpectedly',
-    cause: 'The app exited by itself, crashed, or was killed by somebody else.',
+    cause:
+      'The app exited by itself, crashed, or was killed by somebody else; SIGKILL may be the out-of-memory killer ' +
+      'of the kernel (see its log).',
     outcome: 'It is replaced at once; one that keeps ending soon after its start, after growing pauses.',
     action: 'Look for the reason in the output of the app just before this line.',
   },
@@ -109,5 +111,35 @@ export const POOL_ERRORS = {
       'The old processes go on serving. Nothing is started for this app, not even to replace one of them, until it is ' +
       'restarted or Apache is reloaded, or no old process is left.',
     action: 'Mend the app and restart it.',
+  },
+  PSG5030: {
+    severity: 'error',
+    message: 'app process takes more memory than PassengerHardMemoryLimit and is killed',
+    status: 503,
+    safe: 'The application is not available at the moment. Please try again shortly.',
+    cause: 'The process and its children together took more memory than the limit allows.',
+    outcome:
+      'Its process group gets SIGKILL, its requests are broken off visibly, and another process takes its place: ' +
+      'at once, or after growing pauses where this happens soon after the start.',
+    action:
+      'Look for a leak or for requests that need much memory, or raise PassengerHardMemoryLimit. A lower ' +
+      'PassengerMemoryLimit replaces a process that grows slowly before that, without loss.',
+  },
+  PSG5031: {
+    severity: 'error',
+    message: 'app process does not answer any more and is killed',
+    cause:
+      'A request ran into Timeout or PassengerMaxRequestTime, and the event loop of the process has not turned for ' +
+      'seconds: an endless loop, very long synchronous work, or a process that was stopped by a signal.',
+    outcome: 'Its process group gets SIGKILL, its requests get 502, and another process takes its place.',
+    action: 'Look for loops without end and for synchronous work in the app; a CPU profile shows them.',
+  },
+  PSG5032: {
+    severity: 'warn',
+    message: 'app process exceeded PassengerMaxRequestTime and is killed',
+    cause:
+      'Its only request took too long, and a program that is not a Node app cannot be asked whether it is alive.',
+    outcome: 'Its process group gets SIGKILL, and another process takes its place.',
+    action: 'Look for what makes the request slow, or raise PassengerMaxRequestTime.',
   },
 } as const satisfies Record<string, ErrorRow>;

@@ -89,10 +89,12 @@ export const APP_POOL_DIRECTIVES = [
     max: MAX_INT,
     unit: 'MB',
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     cli: '--memory-limit',
     summary: 'Memory in MB above which a process is drained and replaced, 0 = no limit',
-    details: 'Resident size. Needs an Enterprise licence in Phusion Passenger.',
+    details:
+      'Measured from outside, as for PassengerHardMemoryLimit. The process serves until another one is ready to take ' +
+      'its place, and finishes its requests: nothing is lost. Needs an Enterprise licence in Phusion Passenger.',
     example: 'PassengerMemoryLimit 500',
   },
   {
@@ -105,9 +107,13 @@ export const APP_POOL_DIRECTIVES = [
     max: MAX_INT,
     unit: 'MB',
     effect: 'reload',
-    status: 'planned',
+    status: 'supported',
     summary: 'Memory in MB above which a process is killed at once, 0 = no limit',
-    details: 'Resident size. Needs an Enterprise licence in Phusion Passenger.',
+    details:
+      'Measured from outside: the resident size of the process, and of its children the part that is theirs alone. Its ' +
+      'requests are broken off, and it counts as a crash. The nearer a process is to the limit, the more often it is ' +
+      'looked at (each 2 s to each 0.1 s); a bound that nothing can pass, not even for a moment, is the business of a ' +
+      'cgroup (MemoryMax of systemd). Needs an Enterprise licence in Phusion Passenger.',
     example: 'PassengerHardMemoryLimit 1000',
   },
   {

@@ -142,7 +142,10 @@ export const REQUEST_DIRECTIVES = [
     cli: '--max-request-time',
     summary: 'Seconds from the moment an app gets a request until its answer is complete, 0 = no limit',
     details:
-      'Then the client gets 504, or sees the answer broken off, and the request of the app is aborted; its process goes on, unlike in Phusion Passenger Enterprise, which kills it. Tunnels (WebSockets) have no limit.',
+      'Then the client gets 504, or sees the answer broken off, and the request of the app is aborted. Phusion ' +
+      'Passenger Enterprise kills the process, whatever else it works on; here a Node process is killed only if ' +
+      'it has given no sign of life for five seconds (an endless loop). A program that is not a Node app is killed, or ' +
+      'replaced when it has finished its other requests. Tunnels (WebSockets) have no limit.',
     example: 'PassengerMaxRequestTime 60',
   },
   {

@@ -103,3 +103,20 @@ test('durations begin with the largest unit that counts', () => {
   assert.equal(duration(((2 * 24 + 3) * 60 + 4) * 60_000 + 5000), '2d 3h 4m 5s');
   assert.equal(duration(86_400_000), '1d 0h 0m 0s');
 });
+
+test('a pause names how the app ended, or why it did not start', () => {
+  const paused = { failure: 'PSG5006', pauseMs: 4000 };
+  const ended = poolText(poolOf({ ...paused, failureDetails: { end: 'exit code 7' } }), facts);
+  assert.match(ended, /\(paused after PSG5006 \(exit code 7\), next try in 4s\)/);
+  const threw = poolText(poolOf({ ...paused, failureDetails: { exception: 'no db\nat x' } }), facts);
+  assert.match(threw, /\(paused after PSG5006 \(no db\), next try in 4s\)/);
+  assert.match(poolText(poolOf(paused), facts), /\(paused after PSG5006, next try in 4s\)/);
+});
+
+test('a process that gives no sign of life has a line of its own', () => {
+  const silent = (state: string, silentMs: number): string =>
+    poolText(poolOf({ processes: [{ ...PROCESS, state, silentMs }] }), facts);
+  assert.match(silent('ready', 12_300), /ago\n {4}Not answering for 12s\n/);
+  assert.doesNotMatch(silent('ready', 4000), /Not answering/);
+  assert.doesNotMatch(silent('stopping', 12_300), /Not answering/);
+});

@@ -39,7 +39,11 @@ async function main(dir: string): Promise<void> {
   const write = (_level: string, _room: string, text: string): void => void process.stdout.write(`${text}\n`);
   const gateway = new Gateway(
     {
-      source: { checkout: () => session, reportConnectFailure: () => undefined },
+      source: {
+        checkout: () => session,
+        reportConnectFailure: () => undefined,
+        reportOverdue: () => undefined,
+      },
       settings: { get: () => config },
       log: new Log('gateway', { write }, new LogThreshold()),
       version: '0',

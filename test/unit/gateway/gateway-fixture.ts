@@ -17,6 +17,7 @@ import type {
   CheckoutOptions,
   GatewaySession,
   SessionOutcome,
+  OverdueLimit,
   SessionSource,
   Ticket,
   Waiter,
@@ -40,6 +41,7 @@ export class FakeSource implements SessionSource {
   open = 0;
   checkouts = 0;
   connectFailures = 0;
+  readonly overdue: OverdueLimit[] = [];
   canceled = 0;
 
   checkout(_app: AppConfig, waiter: Waiter, options: CheckoutOptions): GatewaySession | Ticket {
@@ -74,6 +76,10 @@ export class FakeSource implements SessionSource {
 
   reportConnectFailure(): void {
     this.connectFailures += 1;
+  }
+
+  reportOverdue(_session: GatewaySession, limit: OverdueLimit): void {
+    this.overdue.push(limit);
   }
 }
 

@@ -218,7 +218,13 @@ test('a failing start beside running processes fails no request', async () => {
 
 test('an error without a number becomes one', async () => {
   const bench = new Bench();
-  bench.spawner.spawn = () => ({ id: 1, ready: Promise.reject(new Error('boom')), cancel: () => undefined });
+  bench.spawner.spawn = () => ({
+    id: 1,
+    pid: undefined,
+    ready: Promise.reject(new Error('boom')),
+    cancel: () => undefined,
+    abort: () => undefined,
+  });
   const request = bench.request(appConfig());
   await bench.settle();
   assert.equal(request.failure?.code, 'PSG5004');

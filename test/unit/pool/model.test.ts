@@ -53,6 +53,8 @@ class Life {
       rollingRestarts: text('on', 'off'),
       maxRequests: text('0', '1', '5', '20'),
       resistDeploymentErrors: text('on', 'off', 'off'),
+      memoryLimit: text('0', '200'),
+      hardMemoryLimit: text('0', '400'),
     });
   }
 
@@ -136,6 +138,12 @@ class Life {
     } else if (dice < 0.8) {
       const session = this.#of('serving')?.session;
       if (session !== undefined) bench.pool.reportConnectFailure(session);
+    } else if (dice < 0.805) {
+      const session = this.#of('serving')?.session;
+      if (session !== undefined) bench.pool.reportOverdue(session, this.pick(['silence', 'time'] as const));
+    } else if (dice < 0.815) {
+      const process = bench.spawner.alive.length > 0 ? this.pick(bench.spawner.alive) : undefined;
+      if (process !== undefined) bench.memory.megabytes.set(process.pid, this.pick([50, 250, 450]));
     } else if (dice < 0.82) {
       knobs.failAt = this.pick([undefined, undefined, 'loading']);
     } else if (dice < 0.85) {

@@ -8,6 +8,7 @@ import { makeAppConfig, type AppConfig } from '../../../core/config/app-config.j
 import { settingsFrom, type AppSettings, type ServerSettings } from '../../../core/config/settings.js';
 import type { AppGroup } from '../../../core/pool/app-group.js';
 import { assertPool } from '../../../core/pool/invariants.js';
+import type { MemoryQuestions } from '../../../core/pool/memory-watch.js';
 import { Pool, type CheckoutOptions } from '../../../core/pool/pool.js';
 import type { FileFacts, FileQuestions, RestartQuestion } from '../../../core/pool/restart-watch.js';
 import type { Session } from '../../../core/pool/session.js';
@@ -63,6 +64,23 @@ export class FakeFiles implements FileQuestions {
   }
 }
 
+/** What processes take, as the test says; 50 MB each unless it says otherwise. */
+export class FakeMemory implements MemoryQuestions {
+  readonly megabytes = new Map<number, number>();
+  usual = 50;
+  /** Pids that were asked for, look by look. */
+  readonly looks: (readonly number[])[] = [];
+  /** Nothing is known of anybody. */
+  blind = false;
+
+  measure(pids: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    this.looks.push(pids);
+    if (this.blind) return Promise.resolve(new Map());
+    const bytes = (pid: number): number => (this.megabytes.get(pid) ?? this.usual) * 2 ** 20;
+    return Promise.resolve(new Map(pids.map((pid) => [pid, bytes(pid)])));
+  }
+}
+
 /** A request: what became of its checkout. */
 export class FakeRequest implements Waiter {
   session: Session | undefined;
@@ -100,6 +118,7 @@ export class Bench {
   readonly clock = new FakeClock();
   readonly spawner = new FakeSpawner(this.clock);
   readonly files = new FakeFiles();
+  readonly memory = new FakeMemory();
   readonly registry = new AppRegistry<AppGroup>(1);
   /** Lines of the log. */
   readonly lines: string[] = [];
@@ -109,6 +128,7 @@ export class Bench {
     this.pool = new Pool({
       spawner: this.spawner,
       files: this.files,
+      memory: this.memory,
       registry: this.registry,
       choose,
       clock: this.clock,

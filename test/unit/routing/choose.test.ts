@@ -48,3 +48,14 @@ test('with a limit, busyness is the share of it that is used', () => {
 test('of no process none is chosen', () => {
   assert.equal(choose([]), undefined);
 });
+
+test('a suspect is chosen only where there is nobody else, then like any other', () => {
+  const suspect = { ...candidate(0, 1), suspect: true };
+  const busy = candidate(5, 9);
+  assert.equal(choose([suspect, busy]), busy);
+  assert.equal(choose([busy, suspect]), busy);
+  assert.equal(choose([suspect, candidate(1, 1, 1)]), suspect, 'the other one is full');
+  const worse = { ...candidate(2, 0), suspect: true };
+  assert.equal(choose([worse, suspect]), suspect);
+  assert.equal(choose([suspect, worse]), suspect);
+});

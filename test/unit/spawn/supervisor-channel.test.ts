@@ -42,6 +42,7 @@ function scene(t: TestContext): Scene {
     onStat: tell('stat'),
     onOpened: tell('opened'),
     onLog: tell('log'),
+    onMemory: tell('memory'),
     onStop: tell('stop'),
     onEnd: tell('end'),
   };
@@ -107,6 +108,7 @@ test('a heartbeat goes out each second, until the supervisor is gone', async () 
     onStat: nothing,
     onOpened: nothing,
     onLog: nothing,
+    onMemory: nothing,
     onStop: nothing,
     onEnd: () => (ended = true),
   };

@@ -214,6 +214,17 @@ test('signals reach children of ours only', asRoot, async (t) => {
   assert.equal(isGone(driver.pid), false);
 });
 
+test('MEMORY tells the resident size of children of ours, and nothing about others', asRoot, async (t) => {
+  const driver = await serving(t, allowed);
+  const pid = await startApp(driver, 1, LOOP);
+  const ask = async (asked: number): Promise<number> => {
+    driver.send({ type: 'MEMORY', pid: asked });
+    return Number((await driver.told('MEMORY_RESULT', (m) => m['pid'] === asked))['bytes']);
+  };
+  assert.ok((await ask(pid)) > 500_000);
+  assert.equal(await ask(process.pid), 0);
+});
+
 test(
   'STAT answers the three questions and follows no symlink of a startup file out of the app root',
   asRoot,

@@ -1,0 +1,58 @@
+/**
+ * Processes that a group loses against its will: those that end by themselves, take no connections, or must not go
+ * on. It says so in the log and counts what is a crash; what follows from that is decided by the group's setbacks.
+ * Owned by the group.
+ */
+import type { Clock } from '../base/clock.js';
+import type { PassengerError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { ExitReason } from '../spawn/spawner.js';
+import { exitText, type AppProcess } from './app-process.js';
+import type { Setbacks } from './setbacks.js';
+
+export interface LossHost {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Losses {
+  constructor(
+    private readonly host: LossHost,
+    private readonly setbacks: Setbacks,
+  ) {}
+
+  /** The process has been reaped. While it served, that was not our wish. */
+  exited(process: AppProcess, reason: ExitReason): void {
+    const wasReady = process.state === 'ready';
+    const livedMs = Math.round(process.livedMs(this.host.clock.now()));
+    const end = exitText(reason);
+    process.ended(end);
+    if (!wasReady) return;
+    this.host.log.report('PSG5005', { pid: process.pid, end, livedMs, sessions: process.sessions });
+    // Its last words may still be on the way; whoever reads of this later reads them, too.
+    this.setbacks.crashed(livedMs, end, () => process.lastOutput);
+  }
+
+  /** A process is of no use: it goes, and counts as a crash. */
+  unreachable(process: AppProcess): void {
+    if (process.state !== 'ready') return;
+    this.host.log.report('PSG5011', { pid: process.pid });
+    const livedMs = process.livedMs(this.host.clock.now());
+    process.drain('takes no connections');
+    this.setbacks.crashed(livedMs, 'takes no connections', () => process.lastOutput);
+  }
+
+  /**
+   * A process must not go on: SIGKILL to its group. A start that is under way fails with the error.
+   * @param crash whether it counts for the pause between starts
+   */
+  condemn(process: AppProcess, error: PassengerError, crash: boolean): void {
+    const { state } = process;
+    const livedMs = process.livedMs(this.host.clock.now());
+    if (state !== 'starting') this.host.log.report(error.code, { pid: process.pid, ...error.details });
+    process.condemn(error);
+    if (state === 'ready' && crash) {
+      this.setbacks.crashed(livedMs, error.row.message, () => process.lastOutput);
+    }
+  }
+}
