@@ -25,10 +25,12 @@ export interface GatewaySurroundings {
   readonly log: Log;
   /** See GatewayParts. */
   readonly failures?: PacedSink;
+  /** See ListenerOptions. */
+  readonly moreAtOnce?: number;
 }
 
 export function makeGateway(
-  { source, pages, admission, allowedUids, clock, log, failures }: GatewaySurroundings,
+  { source, pages, admission, allowedUids, clock, log, failures, moreAtOnce }: GatewaySurroundings,
   server: ServerSettings,
 ): { gateway: Gateway; listener: Listener } {
   const threads = gatewayThreadCount(server.gatewayThreads, availableParallelism());
@@ -46,6 +48,7 @@ export function makeGateway(
     discard: discardPages,
     allowedUids,
     clock,
+    moreAtOnce,
   });
   return { gateway, listener };
 }

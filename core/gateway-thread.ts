@@ -17,6 +17,9 @@ import { BEAT_MS, Pulse } from './threads/pulse.js';
 import { ThreadPages } from './threads/thread-pages.js';
 import { ThreadSessions } from './threads/thread-sessions.js';
 
+/** Connections stay where they were taken: the first thread that wakes must not take the whole burst. */
+const MORE_AT_ONCE = 1;
+
 class GatewayThread {
   readonly #threshold: LogThreshold;
   readonly #sessions: ThreadSessions;
@@ -43,6 +46,7 @@ class GatewayThread {
       admission: wholeAdmission(admission),
       allowedUids,
       clock,
+      moreAtOnce: MORE_AT_ONCE,
       log: new Log('gateway', sink, this.#threshold),
       failures: {
         report: (code: ErrorCode, fields: Fields, key: string): void =>

@@ -32,6 +32,8 @@ export interface ListenerOptions {
   /** Gives the memory of whole pages back to the system. */
   readonly discard: (bytes: Buffer) => void;
   readonly clock: Clock;
+  /** Connections that are taken in one turn of the loop behind the first; by default for one that listens alone. */
+  readonly moreAtOnce?: number | undefined;
   readonly maxConnections?: number;
   /** Descriptors that the process may have; by default what the system says. */
   readonly maxDescriptors?: number;
@@ -168,7 +170,8 @@ export class Listener implements ConnectionOwner {
 
   #acceptMore(): void {
     const door = descriptorOf(this.#server);
-    for (let count = 0; count < MORE_AT_ONCE && !this.stopping; count += 1) {
+    const { moreAtOnce = MORE_AT_ONCE } = this.options;
+    for (let count = 0; count < moreAtOnce && !this.stopping; count += 1) {
       const fd = this.options.acceptNext(door);
       if (fd < 0) return;
       this.#accept(fd, (onBytes) => adopt(fd, onBytes));
