@@ -63,7 +63,8 @@ export class LogFile {
   constructor(private readonly options: LogFileOptions) {}
 
   write(line: LogLine): void {
-    if (this.#closed || (this.#fd < 0 && this.options.clock.now() < this.#retryAt)) {
+    // Behind lines that still wait it waits, too: wherever they end up, their order is kept.
+    if (!this.#busy && (this.#closed || this.#resting())) {
       line.toServer();
       return;
     }
@@ -100,11 +101,16 @@ export class LogFile {
     // What is written in one turn of the loop becomes one write.
     await new Promise(setImmediate);
     while (this.#waiting.length > 0) {
-      if (await this.#ready()) await this.#writeBatch();
+      if (!this.#resting() && (await this.#ready())) await this.#writeBatch();
       else for (const line of this.#take()) line.toServer();
     }
     this.#busy = false;
     for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  /** The file has just refused lines. */
+  #resting(): boolean {
+    return this.#fd < 0 && this.options.clock.now() < this.#retryAt;
   }
 
   #take(): LogLine[] {

@@ -140,6 +140,25 @@ test("on a full disk each line is whole in the file or in the server's log", asy
   assert.strictEqual(scene.disk.text('app.log'), 'one\ntwo\nth\nfive\n');
 });
 
+test('lines that come while a write fails keep their order, and none of them overtakes into the file', async () => {
+  const scene = new Scene();
+  await scene.say('zero');
+  let release: () => void = () => undefined;
+  scene.disk.hold = new Promise((resolve) => (release = resolve));
+  scene.disk.room = 2;
+  const said = scene.say('one');
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+  void scene.say('two');
+  release();
+  // The write has failed and `two` waits for its turn.
+  while (!scene.server.includes('one')) await Promise.resolve();
+  scene.disk.room = undefined;
+  void scene.say('three');
+  await said;
+  assert.deepStrictEqual(scene.server, ['one', 'two', 'three']);
+  assert.strictEqual(scene.disk.text('app.log'), 'zero\non');
+});
+
 test('a disk that is full again and again is told once a minute', async () => {
   const scene = new Scene();
   for (let second = 0; second < 55; second += 5) {
