@@ -3,8 +3,8 @@
 #define PSG_DIRECTIVES_GEN_H
 
 /* Both ends of the wire protocol must have the same table. */
-#define PSG_TABLE_HASH "ebfa6df887057574"
-#define PSG_DIRECTIVE_COUNT 118
+#define PSG_TABLE_HASH "ad8a360b2581d98f"
+#define PSG_DIRECTIVE_COUNT 119
 
 /* id, name, scope, kind, min, max, has_min, has_max, values, override, status, alias_of, privileged, text */
 #define PSG_DIRECTIVES(ROW) \
@@ -17,115 +17,116 @@
   ROW(6, "PassengerMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of app processes over all apps") \
   ROW(7, "PassengerPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds after which an idle process above PassengerMinInstances is stopped, 0 = never") \
   ROW(8, "PassengerMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of any one app, 0 = PassengerMaxPoolSize alone") \
-  ROW(9, "PassengerResponseBufferHighWatermark", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "How many bytes of one unread response are kept in a file before the app has to wait") \
-  ROW(10, "PassengerDataBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory for large request and response bodies") \
-  ROW(11, "PassengerInstanceRegistryDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Parent of the runtime directory, in which the commands look for running instances") \
-  ROW(12, "PassengerStatThrottleRate", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "File checks (startup file, restart.txt) happen at most once in this many seconds, 0 = each request") \
-  ROW(13, "PassengerUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Run each app as its own user (needs an Apache that is started as root)") \
-  ROW(14, "PassengerDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "User for apps whose owner is unknown or root, or when user switching is off") \
-  ROW(15, "PassengerDefaultGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Group for apps that run as PassengerDefaultUser") \
-  ROW(16, "PassengerPreStart", PSG_SCOPE_SERVER, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "URL whose app is started together with the server (repeatable)") \
-  ROW(17, "PassengerShowVersionInHeader", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether the X-Powered-By field of responses names the version") \
-  ROW(18, "PassengerGatewayThreads", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 64, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Threads of the core that carry requests, 0 = by the number of CPU cores") \
-  ROW(19, "PassengerMaxWorkerShare", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 100, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Share of Apache's workers, in percent, that a single app may hold") \
-  ROW(20, "PassengerAppRoot", PSG_SCOPE_APP, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of the app") \
-  ROW(21, "PassengerAppEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the environment the app runs in, for example production or staging") \
-  ROW(22, "PassengerAppType", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "node|meteor|nodejs", PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Type of the app: node (or nodejs) or meteor; Ruby and Python apps are not run by Passenger TS") \
-  ROW(23, "PassengerStartupFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "File that starts the app, relative to the app root") \
-  ROW(24, "PassengerAppStartCommand", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Shell command that starts the app, which has to listen on $PORT") \
-  ROW(25, "PassengerNodejs", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Node.js that runs the app: a path, or a command in PATH") \
-  ROW(26, "PassengerMeteorAppSettings", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Settings file of a Meteor app that is run from its sources, relative to the app root") \
-  ROW(27, "PassengerBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Path below which an app lives (repeatable); it starts with / and does not end with one") \
-  ROW(28, "PassengerUser", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "User that the app runs as") \
-  ROW(29, "PassengerGroup", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Group that the app runs as; !STARTUP_FILE! takes the group of the startup file") \
-  ROW(30, "PassengerLoadShellEnvvars", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Start the app through its user's login shell, so that its profile is read") \
-  ROW(31, "PassengerNoNewPrivileges", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Keep the app from gaining rights through set-uid and set-gid programs") \
-  ROW(32, "PassengerStartTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app may take to start") \
-  ROW(33, "PassengerRestartDir", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of restart.txt, absolute or relative to the app root") \
-  ROW(34, "PassengerAppGroupName", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the app group; places with the same name and start settings share processes") \
-  ROW(35, "PassengerFriendlyErrorPages", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Show details to visitors when the app cannot start") \
-  ROW(36, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "File that is shown instead of our plain error page, relative to the app root or absolute") \
-  ROW(37, "PassengerAppLogFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Log file for the output and the failed starts of this app, absolute or relative to the app root") \
-  ROW(38, "PassengerMinInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Processes that are kept once the app has been started") \
-  ROW(39, "PassengerMaxInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of this app, 0 = PassengerMaxInstancesPerApp") \
-  ROW(40, "PassengerMaxRequestQueueSize", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that may wait for a process of this app, 0 = no limit") \
-  ROW(41, "PassengerForceMaxConcurrentRequestsPerProcess", PSG_SCOPE_APP, PSG_KIND_INT, -1, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that one process may work on at a time, 0 = no limit, -1 = what the app says") \
-  ROW(42, "PassengerMaxRequests", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests after which a process is replaced, 0 = never") \
-  ROW(43, "PassengerMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is drained and replaced, 0 = no limit") \
-  ROW(44, "PassengerHardMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is killed at once, 0 = no limit") \
-  ROW(45, "PassengerRollingRestarts", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, replace processes one by one while the old ones serve") \
-  ROW(46, "PassengerResistDeploymentErrors", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, keep the old processes when the new code does not start") \
-  ROW(47, "PassengerRedeployOnReload", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether a reload of Apache starts this app anew even if its configuration is unchanged") \
-  ROW(48, "PassengerDrainTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an old process may take to finish its requests before it is stopped") \
-  ROW(49, "PassengerAbortWebsocketsOnProcessShutdown", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether WebSockets and other tunnels end as soon as their process is replaced") \
-  ROW(50, "PassengerShutdownTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app process may take to exit after it was asked to, before it is killed") \
-  ROW(51, "PassengerEnabled", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Whether requests for this place may go to an app") \
-  ROW(52, "PassengerHighPerformance", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Skip the directory walk, mod_rewrite and mod_autoindex for requests that go to the app") \
-  ROW(53, "PassengerBufferUpload", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Take the whole request body before the app is bothered with it") \
-  ROW(54, "PassengerBufferResponse", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Let Apache collect the response instead of sending each piece at once") \
-  ROW(55, "PassengerErrorOverride", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Replace the app's own error responses (400 and up) by Apache's ErrorDocument") \
-  ROW(56, "PassengerAllowEncodedSlashes", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_SUPPORTED, -1, 0, "Give the app the URI as the client wrote it, so that %2F survives") \
-  ROW(57, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
-  ROW(58, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_TOKEN, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Name of the cookie of PassengerStickySessions") \
-  ROW(59, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_ATTRIBUTES, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
-  ROW(60, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
-  ROW(61, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
-  ROW(62, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \
-  ROW(63, "PassengerDumpConfigManifest", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
-  ROW(64, "PassengerFileDescriptorLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
-  ROW(65, "PassengerDefaultRuby", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(66, "PassengerSpawnDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "starting an app needs no directory of its own here") \
-  ROW(67, "PassengerDisableSecurityUpdateCheck", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(68, "PassengerSecurityUpdateCheckProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(69, "PassengerDisableAnonymousTelemetry", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(70, "PassengerAnonymousTelemetryProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(71, "PassengerTurbocaching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no response cache, by design; use mod_cache") \
-  ROW(72, "PassengerAdminPanelUrl", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(73, "PassengerAdminPanelAuthType", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(74, "PassengerAdminPanelUsername", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(75, "PassengerAdminPanelPassword", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(76, "PassengerFlyWith", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps always outlive reloads of Apache and the core; this is the normal mode") \
-  ROW(77, "PassengerAnalyticsLogUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(78, "PassengerAnalyticsLogGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(79, "PassengerAnalyticsCollectionRate", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
-  ROW(80, "PassengerDirectInstanceRequestAddress", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps listen on private sockets only") \
-  ROW(81, "PassengerSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
-  ROW(82, "PassengerRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(83, "PassengerPython", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Python apps are not run by Passenger TS") \
-  ROW(84, "PassengerMaxPreloaderIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
-  ROW(85, "PassengerPreloadBundler", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
-  ROW(86, "PassengerMonitorLogFile", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
-  ROW(87, "PassengerLveMinUid", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "limits of CloudLinux are not entered by Passenger TS") \
-  ROW(88, "PassengerDebugger", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "a debugger for Ruby; start Node.js apps with --inspect through NODE_OPTIONS") \
-  ROW(89, "PassengerConcurrencyModel", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "process|thread", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
-  ROW(90, "PassengerThreadCount", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
-  ROW(91, "RailsSpawnServer", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(92, "RailsAllowModRewrite", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(93, "RailsFrameworkSpawnerIdleTime", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(94, "PassengerUseGlobalQueue", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
-  ROW(95, "UnionStationGatewayAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(96, "UnionStationGatewayPort", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(97, "UnionStationGatewayCert", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(98, "UnionStationProxyAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(99, "UnionStationKey", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(100, "UnionStationFilter", PSG_SCOPE_REQUEST, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(101, "UnionStationSupport", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
-  ROW(102, "PassengerTempDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerInstanceRegistryDir") \
-  ROW(103, "PassengerUploadBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerDataBufferDir") \
-  ROW(104, "PassengerResolveSymlinksInDocumentRoot", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5.2; use PassengerAppRoot") \
-  ROW(105, "RailsEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 21, 0, "Older name of PassengerAppEnv") \
-  ROW(106, "RackEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 21, 0, "Older name of PassengerAppEnv") \
-  ROW(107, "RailsRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 82, 0, "Older name of PassengerRuby") \
-  ROW(108, "PassengerDebugLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 3, 0, "Older name of PassengerLogFile") \
-  ROW(109, "RailsMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 6, 0, "Older name of PassengerMaxPoolSize") \
-  ROW(110, "RailsMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 8, 0, "Older name of PassengerMaxInstancesPerApp") \
-  ROW(111, "RailsPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 7, 0, "Older name of PassengerPoolIdleTime") \
-  ROW(112, "RailsUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 13, 0, "Older name of PassengerUserSwitching") \
-  ROW(113, "RailsDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 14, 0, "Older name of PassengerDefaultUser") \
-  ROW(114, "RailsAppSpawnerIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 84, 0, "Older name of PassengerMaxPreloaderIdleTime") \
-  ROW(115, "RailsBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 27, 0, "Older name of PassengerBaseURI") \
-  ROW(116, "RackBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 27, 0, "Older name of PassengerBaseURI") \
-  ROW(117, "RailsSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 81, 0, "Older name of PassengerSpawnMethod")
+  ROW(9, "PassengerMaxWaitingRequests", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 1000000, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests of all apps together that may wait for a process, 0 = no limit") \
+  ROW(10, "PassengerResponseBufferHighWatermark", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "How many bytes of one unread response are kept in a file before the app has to wait") \
+  ROW(11, "PassengerDataBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory for large request and response bodies") \
+  ROW(12, "PassengerInstanceRegistryDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Parent of the runtime directory, in which the commands look for running instances") \
+  ROW(13, "PassengerStatThrottleRate", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "File checks (startup file, restart.txt) happen at most once in this many seconds, 0 = each request") \
+  ROW(14, "PassengerUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Run each app as its own user (needs an Apache that is started as root)") \
+  ROW(15, "PassengerDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "User for apps whose owner is unknown or root, or when user switching is off") \
+  ROW(16, "PassengerDefaultGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Group for apps that run as PassengerDefaultUser") \
+  ROW(17, "PassengerPreStart", PSG_SCOPE_SERVER, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "URL whose app is started together with the server (repeatable)") \
+  ROW(18, "PassengerShowVersionInHeader", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether the X-Powered-By field of responses names the version") \
+  ROW(19, "PassengerGatewayThreads", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 64, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Threads of the core that carry requests, 0 = by the number of CPU cores") \
+  ROW(20, "PassengerMaxWorkerShare", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 100, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Share of Apache's workers, in percent, that a single app may hold") \
+  ROW(21, "PassengerAppRoot", PSG_SCOPE_APP, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of the app") \
+  ROW(22, "PassengerAppEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the environment the app runs in, for example production or staging") \
+  ROW(23, "PassengerAppType", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "node|meteor|nodejs", PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Type of the app: node (or nodejs) or meteor; Ruby and Python apps are not run by Passenger TS") \
+  ROW(24, "PassengerStartupFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "File that starts the app, relative to the app root") \
+  ROW(25, "PassengerAppStartCommand", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Shell command that starts the app, which has to listen on $PORT") \
+  ROW(26, "PassengerNodejs", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Node.js that runs the app: a path, or a command in PATH") \
+  ROW(27, "PassengerMeteorAppSettings", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Settings file of a Meteor app that is run from its sources, relative to the app root") \
+  ROW(28, "PassengerBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Path below which an app lives (repeatable); it starts with / and does not end with one") \
+  ROW(29, "PassengerUser", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "User that the app runs as") \
+  ROW(30, "PassengerGroup", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Group that the app runs as; !STARTUP_FILE! takes the group of the startup file") \
+  ROW(31, "PassengerLoadShellEnvvars", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Start the app through its user's login shell, so that its profile is read") \
+  ROW(32, "PassengerNoNewPrivileges", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Keep the app from gaining rights through set-uid and set-gid programs") \
+  ROW(33, "PassengerStartTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app may take to start") \
+  ROW(34, "PassengerRestartDir", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Directory of restart.txt, absolute or relative to the app root") \
+  ROW(35, "PassengerAppGroupName", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Name of the app group; places with the same name and start settings share processes") \
+  ROW(36, "PassengerFriendlyErrorPages", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Show details to visitors when the app cannot start") \
+  ROW(37, "PassengerCustomErrorPage", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "File that is shown instead of our plain error page, relative to the app root or absolute") \
+  ROW(38, "PassengerAppLogFile", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 1, "Log file for the output and the failed starts of this app, absolute or relative to the app root") \
+  ROW(39, "PassengerMinInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Processes that are kept once the app has been started") \
+  ROW(40, "PassengerMaxInstances", PSG_SCOPE_APP, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Upper limit of processes of this app, 0 = PassengerMaxInstancesPerApp") \
+  ROW(41, "PassengerMaxRequestQueueSize", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that may wait for a process of this app, 0 = no limit") \
+  ROW(42, "PassengerForceMaxConcurrentRequestsPerProcess", PSG_SCOPE_APP, PSG_KIND_INT, -1, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests that one process may work on at a time, 0 = no limit, -1 = what the app says") \
+  ROW(43, "PassengerMaxRequests", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Requests after which a process is replaced, 0 = never") \
+  ROW(44, "PassengerMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is drained and replaced, 0 = no limit") \
+  ROW(45, "PassengerHardMemoryLimit", PSG_SCOPE_APP, PSG_KIND_INT, 0, 2147483647, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Memory in MB above which a process is killed at once, 0 = no limit") \
+  ROW(46, "PassengerRollingRestarts", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, replace processes one by one while the old ones serve") \
+  ROW(47, "PassengerResistDeploymentErrors", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "On a restart, keep the old processes when the new code does not start") \
+  ROW(48, "PassengerRedeployOnReload", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether a reload of Apache starts this app anew even if its configuration is unchanged") \
+  ROW(49, "PassengerDrainTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an old process may take to finish its requests before it is stopped") \
+  ROW(50, "PassengerAbortWebsocketsOnProcessShutdown", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Whether WebSockets and other tunnels end as soon as their process is replaced") \
+  ROW(51, "PassengerShutdownTimeout", PSG_SCOPE_APP, PSG_KIND_INT, 1, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_SUPPORTED, -1, 0, "Seconds an app process may take to exit after it was asked to, before it is killed") \
+  ROW(52, "PassengerEnabled", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Whether requests for this place may go to an app") \
+  ROW(53, "PassengerHighPerformance", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Skip the directory walk, mod_rewrite and mod_autoindex for requests that go to the app") \
+  ROW(54, "PassengerBufferUpload", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Take the whole request body before the app is bothered with it") \
+  ROW(55, "PassengerBufferResponse", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Let Apache collect the response instead of sending each piece at once") \
+  ROW(56, "PassengerErrorOverride", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Replace the app's own error responses (400 and up) by Apache's ErrorDocument") \
+  ROW(57, "PassengerAllowEncodedSlashes", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_SUPPORTED, -1, 0, "Give the app the URI as the client wrote it, so that %2F survives") \
+  ROW(58, "PassengerStickySessions", PSG_SCOPE_REQUEST, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Send all requests of a client to the same process, by a cookie") \
+  ROW(59, "PassengerStickySessionsCookieName", PSG_SCOPE_REQUEST, PSG_KIND_TOKEN, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Name of the cookie of PassengerStickySessions") \
+  ROW(60, "PassengerStickySessionsCookieAttributes", PSG_SCOPE_REQUEST, PSG_KIND_ATTRIBUTES, 0, 0, 0, 0, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Attributes of the cookie of PassengerStickySessions") \
+  ROW(61, "PassengerMaxRequestTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds from the moment an app gets a request until its answer is complete, 0 = no limit") \
+  ROW(62, "PassengerMaxRequestQueueTime", PSG_SCOPE_REQUEST, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_ANY, PSG_STATUS_SUPPORTED, -1, 0, "Seconds a request may wait for a process before it is answered with 503, 0 = no limit") \
+  ROW(63, "PassengerCtl", PSG_SCOPE_SERVER, PSG_KIND_PAIR, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "options of the core of Phusion Passenger do not exist here") \
+  ROW(64, "PassengerDumpConfigManifest", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
+  ROW(65, "PassengerFileDescriptorLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "an aid for developers of Phusion Passenger; use PassengerLogLevel") \
+  ROW(66, "PassengerDefaultRuby", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(67, "PassengerSpawnDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "starting an app needs no directory of its own here") \
+  ROW(68, "PassengerDisableSecurityUpdateCheck", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(69, "PassengerSecurityUpdateCheckProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(70, "PassengerDisableAnonymousTelemetry", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(71, "PassengerAnonymousTelemetryProxy", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(72, "PassengerTurbocaching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no response cache, by design; use mod_cache") \
+  ROW(73, "PassengerAdminPanelUrl", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(74, "PassengerAdminPanelAuthType", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(75, "PassengerAdminPanelUsername", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(76, "PassengerAdminPanelPassword", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(77, "PassengerFlyWith", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps always outlive reloads of Apache and the core; this is the normal mode") \
+  ROW(78, "PassengerAnalyticsLogUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(79, "PassengerAnalyticsLogGroup", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(80, "PassengerAnalyticsCollectionRate", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Passenger TS contacts no server of its makers") \
+  ROW(81, "PassengerDirectInstanceRequestAddress", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "apps listen on private sockets only") \
+  ROW(82, "PassengerSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
+  ROW(83, "PassengerRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(84, "PassengerPython", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Python apps are not run by Passenger TS") \
+  ROW(85, "PassengerMaxPreloaderIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "preloading is a matter of Ruby apps; Node.js apps are always started directly") \
+  ROW(86, "PassengerPreloadBundler", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "Ruby apps are not run by Passenger TS") \
+  ROW(87, "PassengerMonitorLogFile", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "there is no admin panel to connect to; use passenger-status and the metrics of the admin socket") \
+  ROW(88, "PassengerLveMinUid", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "limits of CloudLinux are not entered by Passenger TS") \
+  ROW(89, "PassengerDebugger", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "a debugger for Ruby; start Node.js apps with --inspect through NODE_OPTIONS") \
+  ROW(90, "PassengerConcurrencyModel", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "process|thread", PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
+  ROW(91, "PassengerThreadCount", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "threads for requests are a matter of Ruby apps") \
+  ROW(92, "RailsSpawnServer", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(93, "RailsAllowModRewrite", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(94, "RailsFrameworkSpawnerIdleTime", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(95, "PassengerUseGlobalQueue", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "obsolete in Passenger itself, without effect since many versions") \
+  ROW(96, "UnionStationGatewayAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(97, "UnionStationGatewayPort", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(98, "UnionStationGatewayCert", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(99, "UnionStationProxyAddress", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(100, "UnionStationKey", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(101, "UnionStationFilter", PSG_SCOPE_REQUEST, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_OPTIONS, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(102, "UnionStationSupport", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_IGNORED, -1, 0, "the Union Station service does not exist any more") \
+  ROW(103, "PassengerTempDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerInstanceRegistryDir") \
+  ROW(104, "PassengerUploadBufferDir", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5; use PassengerDataBufferDir") \
+  ROW(105, "PassengerResolveSymlinksInDocumentRoot", PSG_SCOPE_APP, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_REFUSED, -1, 0, "removed in Passenger 5.2; use PassengerAppRoot") \
+  ROW(106, "RailsEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 22, 0, "Older name of PassengerAppEnv") \
+  ROW(107, "RackEnv", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 22, 0, "Older name of PassengerAppEnv") \
+  ROW(108, "RailsRuby", PSG_SCOPE_APP, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 83, 0, "Older name of PassengerRuby") \
+  ROW(109, "PassengerDebugLogFile", PSG_SCOPE_SERVER, PSG_KIND_PATH, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 3, 0, "Older name of PassengerLogFile") \
+  ROW(110, "RailsMaxPoolSize", PSG_SCOPE_SERVER, PSG_KIND_INT, 1, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 6, 0, "Older name of PassengerMaxPoolSize") \
+  ROW(111, "RailsMaxInstancesPerApp", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 65535, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 8, 0, "Older name of PassengerMaxInstancesPerApp") \
+  ROW(112, "RailsPoolIdleTime", PSG_SCOPE_SERVER, PSG_KIND_INT, 0, 2147483, 1, 1, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 7, 0, "Older name of PassengerPoolIdleTime") \
+  ROW(113, "RailsUserSwitching", PSG_SCOPE_SERVER, PSG_KIND_FLAG, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 14, 0, "Older name of PassengerUserSwitching") \
+  ROW(114, "RailsDefaultUser", PSG_SCOPE_SERVER, PSG_KIND_STRING, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 15, 0, "Older name of PassengerDefaultUser") \
+  ROW(115, "RailsAppSpawnerIdleTime", PSG_SCOPE_APP, PSG_KIND_INT, 0, 0, 1, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 85, 0, "Older name of PassengerMaxPreloaderIdleTime") \
+  ROW(116, "RailsBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 28, 0, "Older name of PassengerBaseURI") \
+  ROW(117, "RackBaseURI", PSG_SCOPE_APP, PSG_KIND_SET, 0, 0, 0, 0, NULL, PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 28, 0, "Older name of PassengerBaseURI") \
+  ROW(118, "RailsSpawnMethod", PSG_SCOPE_APP, PSG_KIND_ENUM, 0, 0, 0, 0, "smart|smart-lv2|direct|conservative", PSG_OVERRIDE_NONE, PSG_STATUS_ALIAS, 82, 0, "Older name of PassengerSpawnMethod")
 
 #define PSG_ID_ROOT 0
 #define PSG_ID_CORE_NODEJS 1
@@ -136,101 +137,102 @@
 #define PSG_ID_MAX_POOL_SIZE 6
 #define PSG_ID_POOL_IDLE_TIME 7
 #define PSG_ID_MAX_INSTANCES_PER_APP 8
-#define PSG_ID_RESPONSE_BUFFER_HIGH_WATERMARK 9
-#define PSG_ID_DATA_BUFFER_DIR 10
-#define PSG_ID_INSTANCE_REGISTRY_DIR 11
-#define PSG_ID_STAT_THROTTLE_RATE 12
-#define PSG_ID_USER_SWITCHING 13
-#define PSG_ID_DEFAULT_USER 14
-#define PSG_ID_DEFAULT_GROUP 15
-#define PSG_ID_PRE_START 16
-#define PSG_ID_SHOW_VERSION_IN_HEADER 17
-#define PSG_ID_GATEWAY_THREADS 18
-#define PSG_ID_MAX_WORKER_SHARE 19
-#define PSG_ID_APP_ROOT 20
-#define PSG_ID_APP_ENV 21
-#define PSG_ID_APP_TYPE 22
-#define PSG_ID_STARTUP_FILE 23
-#define PSG_ID_APP_START_COMMAND 24
-#define PSG_ID_NODEJS 25
-#define PSG_ID_METEOR_APP_SETTINGS 26
-#define PSG_ID_BASE_URI 27
-#define PSG_ID_USER 28
-#define PSG_ID_GROUP 29
-#define PSG_ID_LOAD_SHELL_ENVVARS 30
-#define PSG_ID_NO_NEW_PRIVILEGES 31
-#define PSG_ID_START_TIMEOUT 32
-#define PSG_ID_RESTART_DIR 33
-#define PSG_ID_APP_GROUP_NAME 34
-#define PSG_ID_FRIENDLY_ERROR_PAGES 35
-#define PSG_ID_CUSTOM_ERROR_PAGE 36
-#define PSG_ID_APP_LOG_FILE 37
-#define PSG_ID_MIN_INSTANCES 38
-#define PSG_ID_MAX_INSTANCES 39
-#define PSG_ID_MAX_REQUEST_QUEUE_SIZE 40
-#define PSG_ID_FORCE_MAX_CONCURRENT_REQUESTS_PER_PROCESS 41
-#define PSG_ID_MAX_REQUESTS 42
-#define PSG_ID_MEMORY_LIMIT 43
-#define PSG_ID_HARD_MEMORY_LIMIT 44
-#define PSG_ID_ROLLING_RESTARTS 45
-#define PSG_ID_RESIST_DEPLOYMENT_ERRORS 46
-#define PSG_ID_REDEPLOY_ON_RELOAD 47
-#define PSG_ID_DRAIN_TIMEOUT 48
-#define PSG_ID_ABORT_WEBSOCKETS_ON_PROCESS_SHUTDOWN 49
-#define PSG_ID_SHUTDOWN_TIMEOUT 50
-#define PSG_ID_ENABLED 51
-#define PSG_ID_HIGH_PERFORMANCE 52
-#define PSG_ID_BUFFER_UPLOAD 53
-#define PSG_ID_BUFFER_RESPONSE 54
-#define PSG_ID_ERROR_OVERRIDE 55
-#define PSG_ID_ALLOW_ENCODED_SLASHES 56
-#define PSG_ID_STICKY_SESSIONS 57
-#define PSG_ID_STICKY_SESSIONS_COOKIE_NAME 58
-#define PSG_ID_STICKY_SESSIONS_COOKIE_ATTRIBUTES 59
-#define PSG_ID_MAX_REQUEST_TIME 60
-#define PSG_ID_MAX_REQUEST_QUEUE_TIME 61
-#define PSG_ID_CTL 62
-#define PSG_ID_DUMP_CONFIG_MANIFEST 63
-#define PSG_ID_FILE_DESCRIPTOR_LOG_FILE 64
-#define PSG_ID_DEFAULT_RUBY 65
-#define PSG_ID_SPAWN_DIR 66
-#define PSG_ID_DISABLE_SECURITY_UPDATE_CHECK 67
-#define PSG_ID_SECURITY_UPDATE_CHECK_PROXY 68
-#define PSG_ID_DISABLE_ANONYMOUS_TELEMETRY 69
-#define PSG_ID_ANONYMOUS_TELEMETRY_PROXY 70
-#define PSG_ID_TURBOCACHING 71
-#define PSG_ID_ADMIN_PANEL_URL 72
-#define PSG_ID_ADMIN_PANEL_AUTH_TYPE 73
-#define PSG_ID_ADMIN_PANEL_USERNAME 74
-#define PSG_ID_ADMIN_PANEL_PASSWORD 75
-#define PSG_ID_FLY_WITH 76
-#define PSG_ID_ANALYTICS_LOG_USER 77
-#define PSG_ID_ANALYTICS_LOG_GROUP 78
-#define PSG_ID_ANALYTICS_COLLECTION_RATE 79
-#define PSG_ID_DIRECT_INSTANCE_REQUEST_ADDRESS 80
-#define PSG_ID_SPAWN_METHOD 81
-#define PSG_ID_RUBY 82
-#define PSG_ID_PYTHON 83
-#define PSG_ID_MAX_PRELOADER_IDLE_TIME 84
-#define PSG_ID_PRELOAD_BUNDLER 85
-#define PSG_ID_MONITOR_LOG_FILE 86
-#define PSG_ID_LVE_MIN_UID 87
-#define PSG_ID_DEBUGGER 88
-#define PSG_ID_CONCURRENCY_MODEL 89
-#define PSG_ID_THREAD_COUNT 90
-#define PSG_ID_RAILS_SPAWN_SERVER 91
-#define PSG_ID_RAILS_ALLOW_MOD_REWRITE 92
-#define PSG_ID_RAILS_FRAMEWORK_SPAWNER_IDLE_TIME 93
-#define PSG_ID_USE_GLOBAL_QUEUE 94
-#define PSG_ID_UNION_STATION_GATEWAY_ADDRESS 95
-#define PSG_ID_UNION_STATION_GATEWAY_PORT 96
-#define PSG_ID_UNION_STATION_GATEWAY_CERT 97
-#define PSG_ID_UNION_STATION_PROXY_ADDRESS 98
-#define PSG_ID_UNION_STATION_KEY 99
-#define PSG_ID_UNION_STATION_FILTER 100
-#define PSG_ID_UNION_STATION_SUPPORT 101
-#define PSG_ID_TEMP_DIR 102
-#define PSG_ID_UPLOAD_BUFFER_DIR 103
-#define PSG_ID_RESOLVE_SYMLINKS_IN_DOCUMENT_ROOT 104
+#define PSG_ID_MAX_WAITING_REQUESTS 9
+#define PSG_ID_RESPONSE_BUFFER_HIGH_WATERMARK 10
+#define PSG_ID_DATA_BUFFER_DIR 11
+#define PSG_ID_INSTANCE_REGISTRY_DIR 12
+#define PSG_ID_STAT_THROTTLE_RATE 13
+#define PSG_ID_USER_SWITCHING 14
+#define PSG_ID_DEFAULT_USER 15
+#define PSG_ID_DEFAULT_GROUP 16
+#define PSG_ID_PRE_START 17
+#define PSG_ID_SHOW_VERSION_IN_HEADER 18
+#define PSG_ID_GATEWAY_THREADS 19
+#define PSG_ID_MAX_WORKER_SHARE 20
+#define PSG_ID_APP_ROOT 21
+#define PSG_ID_APP_ENV 22
+#define PSG_ID_APP_TYPE 23
+#define PSG_ID_STARTUP_FILE 24
+#define PSG_ID_APP_START_COMMAND 25
+#define PSG_ID_NODEJS 26
+#define PSG_ID_METEOR_APP_SETTINGS 27
+#define PSG_ID_BASE_URI 28
+#define PSG_ID_USER 29
+#define PSG_ID_GROUP 30
+#define PSG_ID_LOAD_SHELL_ENVVARS 31
+#define PSG_ID_NO_NEW_PRIVILEGES 32
+#define PSG_ID_START_TIMEOUT 33
+#define PSG_ID_RESTART_DIR 34
+#define PSG_ID_APP_GROUP_NAME 35
+#define PSG_ID_FRIENDLY_ERROR_PAGES 36
+#define PSG_ID_CUSTOM_ERROR_PAGE 37
+#define PSG_ID_APP_LOG_FILE 38
+#define PSG_ID_MIN_INSTANCES 39
+#define PSG_ID_MAX_INSTANCES 40
+#define PSG_ID_MAX_REQUEST_QUEUE_SIZE 41
+#define PSG_ID_FORCE_MAX_CONCURRENT_REQUESTS_PER_PROCESS 42
+#define PSG_ID_MAX_REQUESTS 43
+#define PSG_ID_MEMORY_LIMIT 44
+#define PSG_ID_HARD_MEMORY_LIMIT 45
+#define PSG_ID_ROLLING_RESTARTS 46
+#define PSG_ID_RESIST_DEPLOYMENT_ERRORS 47
+#define PSG_ID_REDEPLOY_ON_RELOAD 48
+#define PSG_ID_DRAIN_TIMEOUT 49
+#define PSG_ID_ABORT_WEBSOCKETS_ON_PROCESS_SHUTDOWN 50
+#define PSG_ID_SHUTDOWN_TIMEOUT 51
+#define PSG_ID_ENABLED 52
+#define PSG_ID_HIGH_PERFORMANCE 53
+#define PSG_ID_BUFFER_UPLOAD 54
+#define PSG_ID_BUFFER_RESPONSE 55
+#define PSG_ID_ERROR_OVERRIDE 56
+#define PSG_ID_ALLOW_ENCODED_SLASHES 57
+#define PSG_ID_STICKY_SESSIONS 58
+#define PSG_ID_STICKY_SESSIONS_COOKIE_NAME 59
+#define PSG_ID_STICKY_SESSIONS_COOKIE_ATTRIBUTES 60
+#define PSG_ID_MAX_REQUEST_TIME 61
+#define PSG_ID_MAX_REQUEST_QUEUE_TIME 62
+#define PSG_ID_CTL 63
+#define PSG_ID_DUMP_CONFIG_MANIFEST 64
+#define PSG_ID_FILE_DESCRIPTOR_LOG_FILE 65
+#define PSG_ID_DEFAULT_RUBY 66
+#define PSG_ID_SPAWN_DIR 67
+#define PSG_ID_DISABLE_SECURITY_UPDATE_CHECK 68
+#define PSG_ID_SECURITY_UPDATE_CHECK_PROXY 69
+#define PSG_ID_DISABLE_ANONYMOUS_TELEMETRY 70
+#define PSG_ID_ANONYMOUS_TELEMETRY_PROXY 71
+#define PSG_ID_TURBOCACHING 72
+#define PSG_ID_ADMIN_PANEL_URL 73
+#define PSG_ID_ADMIN_PANEL_AUTH_TYPE 74
+#define PSG_ID_ADMIN_PANEL_USERNAME 75
+#define PSG_ID_ADMIN_PANEL_PASSWORD 76
+#define PSG_ID_FLY_WITH 77
+#define PSG_ID_ANALYTICS_LOG_USER 78
+#define PSG_ID_ANALYTICS_LOG_GROUP 79
+#define PSG_ID_ANALYTICS_COLLECTION_RATE 80
+#define PSG_ID_DIRECT_INSTANCE_REQUEST_ADDRESS 81
+#define PSG_ID_SPAWN_METHOD 82
+#define PSG_ID_RUBY 83
+#define PSG_ID_PYTHON 84
+#define PSG_ID_MAX_PRELOADER_IDLE_TIME 85
+#define PSG_ID_PRELOAD_BUNDLER 86
+#define PSG_ID_MONITOR_LOG_FILE 87
+#define PSG_ID_LVE_MIN_UID 88
+#define PSG_ID_DEBUGGER 89
+#define PSG_ID_CONCURRENCY_MODEL 90
+#define PSG_ID_THREAD_COUNT 91
+#define PSG_ID_RAILS_SPAWN_SERVER 92
+#define PSG_ID_RAILS_ALLOW_MOD_REWRITE 93
+#define PSG_ID_RAILS_FRAMEWORK_SPAWNER_IDLE_TIME 94
+#define PSG_ID_USE_GLOBAL_QUEUE 95
+#define PSG_ID_UNION_STATION_GATEWAY_ADDRESS 96
+#define PSG_ID_UNION_STATION_GATEWAY_PORT 97
+#define PSG_ID_UNION_STATION_GATEWAY_CERT 98
+#define PSG_ID_UNION_STATION_PROXY_ADDRESS 99
+#define PSG_ID_UNION_STATION_KEY 100
+#define PSG_ID_UNION_STATION_FILTER 101
+#define PSG_ID_UNION_STATION_SUPPORT 102
+#define PSG_ID_TEMP_DIR 103
+#define PSG_ID_UPLOAD_BUFFER_DIR 104
+#define PSG_ID_RESOLVE_SYMLINKS_IN_DOCUMENT_ROOT 105
 
 #endif

@@ -16,6 +16,7 @@ import type { Slots } from './slots.js';
 import type { Turn } from './turn.js';
 import { WaitingLines } from './waiting-lines.js';
 import { WaitingEntry, WaitingList, type Waiter } from './waiting-list.js';
+import type { WaitingTotal } from './waiting-total.js';
 
 export interface AdmissionHost {
   readonly clock: Clock;
@@ -28,13 +29,18 @@ export interface AdmissionHost {
   /** Whether the request has to wait for a look at the restart files. */
   ask(now: number): Hold;
   lookAgain(): void;
+  /** Of all groups. */
+  readonly waitingTotal: WaitingTotal;
   /** How many requests are in the waiting list. */
   waitingChanged(count: number): void;
   /** Requests wait, or do not wait any more. */
   needsChanged(): void;
 }
 
-/** Requests that may be held back for a look at the restart files; more than these go on without it. */
+/**
+ * Requests that may be held back for a look at the restart files; more than these go on without it, and so does
+ * everybody while too many requests of all groups wait.
+ */
 const MOST_HELD = 1000;
 /** Added to PassengerStartTimeout for a request that brings no limit of its own. */
 const EXTRA_WAIT_MS = 30_000;
@@ -49,9 +55,14 @@ export class Admission {
 
   constructor(private readonly host: AdmissionHost) {
     const expired = (entry: WaitingEntry): void => this.#expired(entry);
-    this.queue = new WaitingLines(host.clock, expired, (size) => host.waitingChanged(size));
-    this.#held = new WaitingList(host.clock, expired);
-    this.#heldNext = new WaitingList(host.clock, expired);
+    const { waitingTotal } = host;
+    const total = waitingTotal.member();
+    this.queue = new WaitingLines(host.clock, expired, (size) => {
+      total(size);
+      host.waitingChanged(size);
+    });
+    this.#held = new WaitingList(host.clock, expired, waitingTotal.member());
+    this.#heldNext = new WaitingList(host.clock, expired, waitingTotal.member());
     this.#refusals = new PacedLog(host.log, host.clock);
   }
 
@@ -62,7 +73,8 @@ export class Admission {
   enter(waiter: Waiter, maxQueueTimeMs: number, now: number, sticky: StickyWish | undefined): WaitingEntry {
     const limit = maxQueueTimeMs > 0 ? maxQueueTimeMs : this.host.limits.startTimeoutMs + EXTRA_WAIT_MS;
     const entry = new WaitingEntry(waiter, now, now + limit, (canceled) => this.#canceled(canceled), sticky);
-    const hold = this.held < MOST_HELD ? this.host.ask(now) : 'pass';
+    const mayHold = this.held < MOST_HELD && !this.host.waitingTotal.full;
+    const hold = mayHold ? this.host.ask(now) : 'pass';
     if (hold === 'this') this.#held.add(entry);
     else if (hold === 'next') this.#heldNext.add(entry);
     else this.#admit(entry);
@@ -160,6 +172,8 @@ export class Admission {
       this.#fail(entry, failure);
     } else if (queueSize > 0 && queue.size >= queueSize) {
       this.#refuse(entry, new PassengerError('PSG5001', { queueSize }));
+    } else if (host.waitingTotal.full) {
+      this.#fail(entry, host.waitingTotal.refusal());
     } else {
       queue.add(entry, owner);
       // Only now do other threads tell of the sessions that they close; one may have been closed just before.

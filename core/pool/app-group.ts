@@ -39,6 +39,7 @@ import { Setbacks, startError, type SetbackHost } from './setbacks.js';
 import { Slots, type SlotsHost } from './slots.js';
 import type { Turn } from './turn.js';
 import type { Waiter, WaitingEntry } from './waiting-list.js';
+import type { WaitingTotal } from './waiting-total.js';
 
 export class AppGroup
   implements ProcessHost, WatchOwner, AdmissionHost, SetbackHost, DeploymentHost, SlotsHost
@@ -142,6 +143,9 @@ export class AppGroup
   }
   set confirmed(generation: number) {
     this.book.confirmed = generation;
+  }
+  get waitingTotal(): WaitingTotal {
+    return this.host.waitingTotal;
   }
   get awake(): boolean {
     return this.members.size > 0 || this.paused;

@@ -7,6 +7,7 @@ import type { AppGroup } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
 import type { FileQuestions } from './restart-watch.js';
 import type { Turn } from './turn.js';
+import type { WaitingTotal } from './waiting-total.js';
 
 /** What a group needs of the pool. */
 export interface GroupHost {
@@ -16,6 +17,8 @@ export interface GroupHost {
   readonly spawner: Spawner;
   readonly files: FileQuestions;
   readonly random: () => number;
+  /** Of all groups. */
+  readonly waitingTotal: WaitingTotal;
   /** The server's settings as they are now. */
   readonly server: ServerSettings;
   choose(candidates: readonly AppProcess[]): AppProcess | undefined;

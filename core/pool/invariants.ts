@@ -13,14 +13,17 @@ import type { Pool } from './pool.js';
 export function assertPool(pool: Pool, current = pool.audience === undefined): void {
   let occupied = 0;
   let substitutes = 0;
+  let waiting = 0;
   const { starving } = pool.hungry;
   for (const group of pool.groups()) {
     assertGroup(group, pool, current);
+    waiting += group.queue.size + group.held;
     for (const process of group.members) occupied += Number(occupies(process.state));
     for (const process of group.members) {
       substitutes += Number(process.ahead && process.state === 'starting');
     }
   }
+  assert.equal(pool.waitingTotal.count, waiting, 'the count of those who wait is right');
   assert.equal(pool.capacityUsed, occupied, 'the count of occupied places is right');
   const kept = occupied <= pool.server.maxPoolSize + substitutes || pool.hungry.shrinking;
   assert(kept, 'pool rule 1: room');

@@ -30,6 +30,8 @@ export interface GroupLimits {
 
 export interface PoolLimits {
   readonly maxPoolSize: number;
+  /** Infinity = no limit. */
+  readonly maxWaiting: number;
   /** Infinity = never. */
   readonly idleMs: number;
   readonly statThrottleMs: number;
@@ -67,6 +69,7 @@ export function groupLimits(config: AppConfig, server: ServerSettings): GroupLim
 export function poolLimits(server: ServerSettings): PoolLimits {
   return {
     maxPoolSize: server.maxPoolSize,
+    maxWaiting: server.maxWaitingRequests === 0 ? Infinity : server.maxWaitingRequests,
     idleMs: server.poolIdleTime === 0 ? Infinity : milliseconds(server.poolIdleTime),
     statThrottleMs: milliseconds(server.statThrottleRate),
   };

@@ -34,6 +34,7 @@ import type { Session, StickyWish } from './session.js';
 import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
 import { Turn } from './turn.js';
 import { WaitingEntry, type Ticket, type Waiter } from './waiting-list.js';
+import { WaitingTotal } from './waiting-total.js';
 
 /** Which group serves what; implemented by routing/app-registry.ts. */
 export interface GroupDirectory {
@@ -113,6 +114,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
   readonly files: FileQuestions;
   readonly memory: MemoryQuestions;
   readonly random: () => number;
+  readonly waitingTotal: WaitingTotal;
   readonly choose: (candidates: readonly AppProcess[]) => AppProcess | undefined;
   readonly #registry: GroupDirectory;
   #server: ServerSettings;
@@ -143,6 +145,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
     this.choose = services.choose;
     this.#registry = services.registry;
     this.#server = services.server;
+    this.waitingTotal = new WaitingTotal(this);
     this.#room = new Room(this);
     this.#housekeeping = new Housekeeping(this, this.#room.idle);
     this.#loads = new LoadWatch(this, services.cores ?? availableParallelism());

@@ -316,3 +316,28 @@ rule('a full queue is refused with 503 and Retry-After', {}, async (scene) => {
   }
   await logLine(apache, /PSG\d{4}/);
 });
+
+rule('too many waiting requests, of all apps together: 503 and Retry-After', {}, async (scene) => {
+  const single = 'PassengerForceMaxConcurrentRequestsPerProcess 1\nPassengerMaxInstances 1';
+  const [one, two] = [await scene.app('probe'), await scene.app('probe', 'psgapp2')];
+  const apache = await scene.start({
+    server: 'PassengerMaxWaitingRequests 2',
+    vhosts: [site('one.test', one, single), site('two.test', two, single)],
+  });
+  const hosts = ['one.test', 'two.test'];
+  for (const host of hosts) await ask(apache.port, host, '/');
+  apache.allowLog(/PSG5020/);
+  const answers = await Promise.all(
+    [...hosts, ...hosts, ...hosts, ...hosts].map((host) => ask(apache.port, host, '/slow?ms=700')),
+  );
+  const refused = answers.filter(({ status }) => status === 503);
+  assert.equal(answers.filter(({ status }) => status === 200).length, 4, 'two are served and two wait');
+  assert.equal(refused.length, 4);
+  for (const answer of refused) {
+    assert.notEqual(answer.headers['retry-after'], undefined);
+    assert.match(answer.text, /PSG5020/);
+  }
+  await logLine(apache, /PSG5020/);
+  assert.equal(apache.log().match(/PSG5020 /g)?.length, 1, 'said once');
+  for (const host of hosts) assert.equal((await ask(apache.port, host, '/')).status, 200);
+});

@@ -112,6 +112,15 @@ export const POOL_ERRORS = {
       'restarted or Apache is reloaded, or no old process is left.',
     action: 'Mend the app and restart it.',
   },
+  PSG5020: {
+    severity: 'warn',
+    message: 'request refused because too many requests of all apps wait',
+    status: 503,
+    safe: 'This website is under heavy load. Please try again in a moment.',
+    cause: 'As many requests as PassengerMaxWaitingRequests allows wait for processes, of whatever app.',
+    outcome: 'The request is answered with 503; those that wait keep their place.',
+    action: 'Look for apps that are slow or do not start, or raise PassengerMaxWaitingRequests.',
+  },
   PSG5030: {
     severity: 'error',
     message: 'app process takes more memory than PassengerHardMemoryLimit and is killed',

@@ -135,6 +135,21 @@ export const SERVER_DIRECTIVES = [
     example: 'PassengerMaxInstancesPerApp 3',
   },
   {
+    name: 'PassengerMaxWaitingRequests',
+    key: 'maxWaitingRequests',
+    scope: 'server',
+    kind: 'int',
+    default: 5000,
+    min: 0,
+    max: 1_000_000,
+    effect: 'reload',
+    status: 'supported',
+    summary: 'Requests of all apps together that may wait for a process, 0 = no limit',
+    details:
+      'More are answered with 503 and Retry-After (PSG5020). PassengerMaxRequestQueueSize sets the limit of a single app.',
+    example: 'PassengerMaxWaitingRequests 2000',
+  },
+  {
     name: 'PassengerResponseBufferHighWatermark',
     key: 'responseBufferHighWatermark',
     scope: 'server',

@@ -199,3 +199,58 @@ test('a raised MaxPoolSize serves those who wait, a lowered one drains idle proc
   assert.deepEqual(pids(bench), [1000]);
   first.close();
 });
+
+test('no more requests wait than PassengerMaxWaitingRequests says, whatever their apps; one line for many', async () => {
+  const bench = new Bench({ maxPoolSize: '1', maxWaitingRequests: '3' });
+  const busy = await bench.served(appConfig('a', { forceMaxConcurrentRequestsPerProcess: '1' }));
+  const waiting = ['b', 'c', 'd', 'e'].map((name) => bench.request(appConfig(name)));
+  await bench.settle();
+  assert.deepEqual(
+    waiting.map(({ failure }) => failure?.code),
+    [undefined, undefined, undefined, 'PSG5020'],
+  );
+  bench.request(appConfig('b'));
+  assert.equal(bench.logged('PSG5020'), 1);
+  waiting[0]?.cancel();
+  const next = bench.request(appConfig('e'));
+  assert.equal(next.state, 'waiting', 'one has gone');
+  bench.pool.reload(serverSettings({ maxPoolSize: '1', maxWaitingRequests: '0' }), 1);
+  assert.equal(bench.request(appConfig('f')).state, 'waiting', '0 is no limit');
+  busy.close();
+});
+
+test('who waits for one process alone, or for a look at the restart files, counts for PassengerMaxWaitingRequests', async () => {
+  const bench = new Bench({ maxWaitingRequests: '2' });
+  const single = { forceMaxConcurrentRequestsPerProcess: '1', maxInstances: '1' };
+  const sticky = { sticky: { ids: [(await bench.served(appConfig('a', single))).session?.stickyId ?? ''] } };
+  (await bench.served(appConfig('b'))).close();
+  bench.files.hang = true;
+  await bench.advance(10_000);
+  const alone = bench.request(appConfig('a', single), sticky);
+  await bench.advance(1000);
+  const held = bench.request(appConfig('b'));
+  await bench.settle();
+  assert.deepEqual([alone.state, held.state, bench.pool.waitingTotal.count], ['waiting', 'waiting', 2]);
+  const refused = bench.request(appConfig('a', single), sticky);
+  await bench.settle();
+  assert.equal(refused.failure?.code, 'PSG5020');
+  assert.equal(refused.failure.row.status, 503);
+  await bench.advance(1000);
+  assert.equal(held.state, 'serving', 'the look has taken too long');
+  assert.equal(bench.request(appConfig('a', single)).state, 'waiting');
+});
+
+test('a full house does not refuse who can be served at once, and holds nobody for a look', async () => {
+  const bench = new Bench({ maxWaitingRequests: '1' });
+  const busy = appConfig('a', { forceMaxConcurrentRequestsPerProcess: '1', maxInstances: '1' });
+  const free = appConfig('b');
+  await bench.served(busy);
+  (await bench.served(free)).close();
+  await bench.advance(10_000);
+  assert.equal(bench.request(busy).state, 'waiting');
+  await bench.settle();
+  bench.files.hang = true;
+  const served = bench.request(free);
+  await bench.settle();
+  assert.equal(served.state, 'serving');
+});

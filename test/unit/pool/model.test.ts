@@ -67,6 +67,7 @@ class Life {
   #server(): Record<string, string> {
     return {
       maxPoolSize: this.pick(['1', '2', '3', '6']),
+      maxWaitingRequests: this.pick(['0', '4', '5000']),
       poolIdleTime: this.pick(['0', '5', '60']),
       statThrottleRate: this.#throttle,
     };

@@ -215,6 +215,22 @@ test('sessions of a process that was killed are closed by the thread and disturb
   assertPool(house.bench.pool, true);
 });
 
+test('the waiting requests of all threads count for PassengerMaxWaitingRequests', async () => {
+  const single = { forceMaxConcurrentRequestsPerProcess: '1', maxInstances: '1' };
+  const house = new ThreadedHouse(single, { maxWaitingRequests: '2' });
+  await house.warm();
+  const requests = [0, 1, 0, 1, 0].map((thread) => house.thread(thread).ask(house.config));
+  await house.settle();
+  const refused = (): number => requests.filter(({ failure }) => failure?.code === 'PSG5020').length;
+  assert.equal(refused(), 2);
+  requests[0]?.close();
+  await house.settle();
+  assert.equal(house.bench.pool.waitingTotal.count, 1);
+  requests.push(house.thread(1).ask(house.config));
+  await house.settle();
+  assert.equal(refused(), 2, 'one has gone on');
+});
+
 test('a failure reaches the request of the thread with its number and details', async () => {
   const house = new ThreadedHouse();
   house.bench.spawner.knobs.failAt = 'loading';
