@@ -11,12 +11,11 @@ import type { RequestConfig } from '../config/app-config.js';
 import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
 import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
 import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
-import { judgeConnect, MAX_CONNECT_ATTEMPTS } from './connect-verdict.js';
 import { customPage, errorAnswer, errorFrames, type ErrorAnswer } from './error-page.js';
 import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
 import { passedLimit } from './limits.js';
-import { nextTry } from './repeat.js';
+import { Tries } from './repeat.js';
 import { RequestLeg } from './request-leg.js';
 import { ResponseError } from './response-error.js';
 import { ResponseLeg } from './response-leg.js';
@@ -50,10 +49,9 @@ export class Exchange implements Waiter, UpstreamUser {
   #ticket: Ticket | undefined;
   #upstream: UpstreamConnection | undefined;
   #tunnel: Tunnel | undefined;
-  #connectAttempts = 0;
+  readonly #tries = new Tries();
   /** The sweep at which the next attempt to connect is due; 0 = none. */
   #retryAt = 0;
-  #staleRetried = false;
   #route: StickyRoute | undefined;
 
   constructor(
@@ -366,6 +364,7 @@ export class Exchange implements Waiter, UpstreamUser {
       else this.#fail('PSG4003', { error: upstream.error });
       return;
     }
+    if (clean) upstream.lookForReset();
     upstream.destroy();
     this.#upstream = undefined;
     if (upstream.connected) this.#afterEnd(upstream);
@@ -373,30 +372,32 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   #afterEnd(upstream: UpstreamConnection): void {
-    const next = nextTry(upstream, {
+    const next = this.#tries.afterEnd(upstream, {
       flags: this.frame.flags,
       repeatable: this.#request.repeatable,
       anythingSeen: this.#response.anythingSeen,
-      staleRetried: this.#staleRetried,
-      attemptsLeft: this.#connectAttempts < MAX_CONNECT_ATTEMPTS - 1,
     });
     if (next === 'again') {
-      this.#staleRetried = true;
       this.gateway.counters.retries += 1;
       this.#send(true);
     } else if (next === 'elsewhere') {
       this.#route?.leave();
       this.#tryElsewhere('app did not read the request');
-    } else this.#fail('PSG4001', { error: upstream.error, reusedConnection: upstream.served > 0 });
+    } else this.#noAnswer(upstream.error, upstream.served > 0);
   }
 
   #connectFailed(error: string): void {
     const session = this.#session;
     if (session === undefined) return;
-    const { again, blame } = judgeConnect(error, this.#connectAttempts);
+    const { again, blame } = this.#tries.afterConnect(error, this.#request.repeatable);
     if (blame) this.gateway.source.reportConnectFailure(session);
-    if (again && this.#request.repeatable) this.#tryElsewhere('app took no connection');
+    if (again) this.#tryElsewhere('app took no connection');
+    else if (this.#tries.deadly) this.#noAnswer('', true);
     else this.#fail('PSG4007', { error });
+  }
+
+  #noAnswer(error: string, reusedConnection: boolean): void {
+    this.#fail('PSG4001', { error, reusedConnection });
   }
 
   /** Another session, of the same process or of another one. */
@@ -404,11 +405,10 @@ export class Exchange implements Waiter, UpstreamUser {
     const session = this.#session;
     this.#session = undefined;
     session?.close('app-failed');
-    this.#connectAttempts += 1;
     this.gateway.counters.retries += 1;
     this.#transition('waiting', reason);
     // The first time at once (another process may be there), then with the sweep (a full backlog needs a moment).
-    if (this.#connectAttempts === 1) this.#askPool();
+    if (this.#tries.moveOn()) this.#askPool();
     else this.#retryAt = this.gateway.now + 1;
   }
 

@@ -30,6 +30,8 @@ const MAX_IDLE_MS = 30_000;
 /** A request that may not be repeated takes no connection that was idle for longer: the app may be closing it. */
 const SURE_MS = 1_500;
 
+const PROBE = Buffer.from('\r\n');
+
 /** What all connections read into that carry no large body; never given away. */
 const sharedRoom = makeRoom();
 
@@ -88,8 +90,11 @@ export class UpstreamConnection {
   idleSince = 0;
   /** Seconds after which the app closes an idle connection, as far as it said so; 0 = unknown. */
   keepAliveSeconds = 0;
+  /** Why it has ended; empty: the app has ended it in good order. */
   error = '';
   connected = false;
+  /** The system has taken nothing of the current request. */
+  untouched = true;
   readonly parser = new ResponseParser();
   readonly #socket: UpstreamSocket;
   #room = sharedRoom;
@@ -101,7 +106,7 @@ export class UpstreamConnection {
   readonly #held = new HeldRooms();
 
   constructor(
-    address: AppTarget,
+    private readonly address: AppTarget,
     private readonly target: Target,
     private readonly send: SendBytes | undefined,
   ) {
@@ -180,13 +185,17 @@ export class UpstreamConnection {
     const socket = this.#socket;
     if (socket.refused !== '') return end - start;
     const taken = writeNow(socket, bytes, start, end, this.send);
-    if (taken >= 0) return taken;
+    if (taken >= 0) {
+      this.untouched = false;
+      return taken;
+    }
     socket.failed(writeError(taken));
     return end - start;
   }
 
   /** Several buffers as one write. */
   writeParts(parts: readonly Buffer[]): void {
+    this.untouched = false;
     this.#socket.cork();
     for (const part of parts) this.#socket.write(part);
     this.#socket.uncork();
@@ -201,6 +210,16 @@ export class UpstreamConnection {
   /** Ends our direction (tunnels). */
   endWriting(): void {
     this.#socket.end();
+  }
+
+  /**
+   * The app has ended the connection: had it read the request? A Unix socket says so (unix(7)). A port does only when
+   * something more is written: it is refused where the app had closed before.
+   */
+  lookForReset(): void {
+    if (this.error !== '' || 'path' in this.address) return;
+    const taken = writeNow(this.#socket, PROBE, 0, PROBE.length, this.send);
+    if (taken < 0) this.error = writeError(taken).code ?? '';
   }
 
   pause(): void {
@@ -235,6 +254,7 @@ export class UpstreamConnection {
   release(now: number): void {
     this.user = undefined;
     this.served += 1;
+    this.untouched = true;
     this.idleSince = now;
     this.#bodyBytes = 0;
     this.#socket.careful = false;

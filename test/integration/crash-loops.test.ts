@@ -141,3 +141,30 @@ rule(
     assert.equal(appPids(apache, app).length, 1);
   },
 );
+
+rule('a GET that kills its process is given to no other one', {}, async (scene) => {
+  const { apache, app } = await scene.serve('unruly', 'PassengerMinInstances 3');
+  const pids = new Set<string>();
+  await eventually(15_000, 'all three have answered, on connections that are kept', async () => {
+    return pids.add((await ask(apache.port, 'a.test', '/pid')).text).size === 3;
+  });
+  apache.allowLog(/PSG5005|PSG4001/);
+  assert.equal((await ask(apache.port, 'a.test', '/crash')).status, 502);
+  await logLine(apache, /PSG5005/);
+  await eventually(10_000, 'three processes again', () => appPids(apache, app).length === 3);
+  assert.equal([...pids].filter((pid) => alive(Number(pid))).length, 2, 'one has died');
+});
+
+rule('processes that end by themselves in good order cost no request', {}, async (scene) => {
+  const { apache } = await scene.serve('unruly', 'PassengerMinInstances 2');
+  await ask(apache.port, 'a.test', '/');
+  apache.allowLog(/PSG50\d\d/);
+  const load = new Load(apache.port, 'a.test', '/pid', 8);
+  for (let turn = 1; turn <= 3; turn += 1) {
+    await load.reached(load.requests + 100);
+    const leaver = Number((await ask(apache.port, 'a.test', '/leave')).text);
+    await eventually(5000, 'it is gone', () => !alive(leaver));
+  }
+  await load.reached(load.requests + 100);
+  assert.deepEqual((await load.stop()).failures, []);
+});

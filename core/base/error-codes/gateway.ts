@@ -9,7 +9,7 @@ export const GATEWAY_ERRORS = {
     safe: 'The application did not answer.',
     cause: 'The app process crashed, exited or closed the connection before its answer had a complete head.',
     outcome:
-      'The request is answered with 502. A request that is safe to repeat is repeated once on a new connection if the old one had been idle.',
+      'The request is answered with 502. A request that is safe to repeat was repeated where the app had not read it, or once in the same process; a request that a process has read and then died is given to no other process.',
     action: "Read the app's own output around this time.",
   },
   PSG4002: {

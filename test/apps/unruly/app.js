@@ -46,6 +46,11 @@ const ROUTES = {
   },
   '/children': (res, q) => text(res, children(Number(q.get('n')), false).join(' ')),
   '/daemon': (res) => text(res, children(1, true).join(' ')),
+  // Ends as apps should: takes no connections, closes those that are idle, finishes what it has.
+  '/leave': (res) => {
+    text(res, process.pid);
+    server.close(() => process.exit(0));
+  },
   '/hang': () => undefined,
   '/crash': () => process.exit(9),
 };

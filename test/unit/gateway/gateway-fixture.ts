@@ -31,6 +31,8 @@ export const BUFFER_LIMIT = 16_777_216;
 /** Hands out sessions at once, or keeps waiters until the test serves them. */
 export class FakeSource implements SessionSource {
   target: AppTarget = { path: '/nonexistent' };
+  /** Of the sessions after the next one. */
+  nextTarget: AppTarget | undefined;
   /** Of the sessions from now on. */
   stickyId: string | undefined;
   hold = false;
@@ -59,8 +61,11 @@ export class FakeSource implements SessionSource {
   session(): GatewaySession {
     this.open += 1;
     let closed = false;
+    const { target } = this;
+    this.target = this.nextTarget ?? target;
+    this.nextTarget = undefined;
     return {
-      target: this.target,
+      target,
       ...(this.stickyId === undefined ? {} : { stickyId: this.stickyId }),
       onDrain: (listener) => {
         this.drainListeners.push(listener);
@@ -166,15 +171,23 @@ export class Fixture {
   /** A raw app; `serve` is called for each connection. Sessions lead to it from now on. */
   /** @param unread connections are handed over before anything was read from them; resume() begins */
   async app(serve: (socket: Socket, nth: number) => void, unread = false): Promise<void> {
-    const path = join(this.#dir, `app${this.#apps.length}.sock`);
     const server = createServer({ pauseOnConnect: unread }, (socket) => {
       socket.on('error', () => undefined);
       this.appSockets.push(socket);
       serve(socket, this.appSockets.length);
     });
+    await this.listening(server, false);
+  }
+
+  /** Lets it listen as an app does; sessions lead to it from now on. */
+  async listening(server: Server, onPort: boolean): Promise<void> {
+    const path = join(this.#dir, `app${this.#apps.length}.sock`);
     this.#apps.push(server);
-    await new Promise<void>((resolve) => server.listen(path, resolve));
-    this.source.target = { path };
+    const place = onPort ? { host: '127.0.0.1', port: 0 } : { path };
+    await new Promise<void>((resolve) => server.listen(place, resolve));
+    const address = server.address();
+    const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+    this.source.target = onPort ? { host: '127.0.0.1', port } : { path };
   }
 
   /** An app that answers each request head with `bytes`, and with `end` closes after it. */

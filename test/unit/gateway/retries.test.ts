@@ -1,5 +1,6 @@
 /** When a request may be sent once more, and when it must not: nothing of an answer seen, nothing done twice. */
 import assert from 'node:assert';
+import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { judgeConnect } from '../../../core/gateway/connect-verdict.js';
 import { eventually } from '../../support/eventually.js';
@@ -60,6 +61,61 @@ test('a GET whose process ends before it has read it goes to another one, a POST
   resets = 1;
   assert.strictEqual((await client.request({ method: 'POST', body: 'once only' })).head?.status, 502);
 });
+
+for (const kind of ['a Unix socket', 'a port'] as const) {
+  test(`a GET that its process on ${kind} dies of gets 502 and reaches no other process`, async (t) => {
+    const fixture = await Fixture.start(t);
+    let reached = 0;
+    await fixture.app((socket) => {
+      reached += 1;
+      socket.write(OK);
+    });
+    const other = fixture.source.target;
+    const deadly = createServer((socket) => {
+      socket.once('data', () => {
+        socket.write(OK);
+        // It has read the next one, and is gone with all that it had.
+        socket.once('data', () => {
+          deadly.close();
+          fixture.source.target = other;
+          socket.destroy();
+        });
+      });
+    });
+    await fixture.listening(deadly, kind === 'a port');
+    const client = fixture.client();
+    assert.strictEqual((await client.request()).body, 'hello');
+    assert.strictEqual((await client.request()).head?.status, 502);
+    assert.strictEqual(reached, 0);
+    assert.strictEqual(fixture.source.open, 0);
+  });
+
+  test(`a process on ${kind} that ends and closes its idle connections costs no request`, async (t) => {
+    const fixture = await Fixture.start(t);
+    await fixture.app((socket) => {
+      socket.on('data', () => socket.write(OK));
+    });
+    const other = fixture.source.target;
+    for (const question of [{}, { method: 'POST', body: 'once' }] as const) {
+      // What is written to a port that was closed counts as sent.
+      if (kind === 'a port' && 'body' in question) break;
+      const sockets: Socket[] = [];
+      const leaving = createServer((socket) => {
+        sockets.push(socket);
+        socket.on('data', () => socket.write(OK));
+      });
+      await fixture.listening(leaving, kind === 'a port');
+      const client = fixture.client();
+      assert.strictEqual((await client.request()).body, 'hello');
+      // The gateway finds the request before it finds the end of the connection.
+      const answer = client.request(question);
+      leaving.close();
+      for (const socket of sockets) socket.destroy();
+      fixture.source.nextTarget = other;
+      assert.strictEqual((await answer).body, 'hello');
+    }
+  });
+}
 
 test('a process that takes no connection is reported, and after a few attempts the answer is 503', async (t) => {
   const clock = new FakeClock();
