@@ -386,13 +386,15 @@ export function findGroupList(user: string, gid: number): Promise<number[]> {
   return new Promise((resolve) => addon().groupList(user, gid, resolve));
 }
 
-/** What to do with a symlink below the root that leads out of it; `as its maker`: with the rights of its owner, never root's. */
+/**
+ * What to do with a symlink below the root that leads out of it. `refused`: the last component is not followed at all;
+ * `as its maker`: followed with the rights of its owner, never root's.
+ */
 export type WayOut = 'refused' | 'as its maker';
 
 /**
  * Facts about `relative` below `root`, on a thread. The root may be reached through symlinks; below it no symlink may
- * leave it unless `wayOut` says so, and the last component is not followed. An empty `relative` asks for the root
- * itself.
+ * leave it unless `wayOut` says so. An empty `relative` asks for the root itself.
  */
 export function statBeneath(
   root: string,

@@ -230,7 +230,7 @@ export class RequestHandler {
       ? message.place
       : path.join(elsewhere === undefined ? message.place : '', question);
     this.#open += 1;
-    // Restart files are only looked at: tmp/ may be a symlink to what all releases of an app share.
+    // Restart files are only looked at: they, or tmp/, may be symlinks to what all releases of an app share.
     statBeneath(root, relative, isFile ? 'refused' : 'as its maker', (facts) => {
       this.#open -= 1;
       if (facts.errno === 0) answer(0, facts);

@@ -50,9 +50,10 @@ bool look_as(uid_t user) {
 // Who made the first symlink on the way that leads out of the root. Root's symlinks may lead by way of others', so
 // they are followed as the owner of the root, who could have made them, or as nobody.
 std::optional<uid_t> guide(int root, uid_t owner, const std::string& relative) {
-  for (size_t end = relative.find('/'); end != std::string::npos; end = relative.find('/', end + 1)) {
+  for (size_t end = 0; end != std::string::npos;) {
+    end = relative.find('/', end + 1);
     const std::string part = relative.substr(0, end);
-    const int inside = open_path(root, part, O_DIRECTORY, RESOLVE_BENEATH);
+    const int inside = open_path(root, part, 0, RESOLVE_BENEATH);
     if (inside >= 0) {
       close(inside);
       continue;
@@ -88,11 +89,12 @@ StatFacts stat_beneath(const std::string& root, const std::string& relative, Way
   if (relative.empty()) {
     facts.file = facts.root;
   } else {
-    stat_at(open_beneath(directory, relative), &facts);
-    const bool leads_out = facts.error == EXDEV && way_out == WayOut::kAsItsMaker;
+    const bool follows = way_out == WayOut::kAsItsMaker;
+    stat_at(open_path(directory, relative, follows ? 0 : O_NOFOLLOW, RESOLVE_BENEATH), &facts);
+    const bool leads_out = follows && facts.error == EXDEV;
     const auto maker = leads_out ? guide(directory, facts.root.st_uid, relative) : std::nullopt;
     if (maker.has_value()) {
-      if (look_as(*maker)) stat_at(open_path(directory, relative, O_NOFOLLOW, 0), &facts);
+      if (look_as(*maker)) stat_at(open_path(directory, relative, 0, 0), &facts);
       else facts.error = EPERM;
     }
   }

@@ -17,11 +17,11 @@ struct StatFacts {
 
 // What to do with a symlink below the root that leads out of it.
 enum class WayOut {
-  kRefused,     // EXDEV
+  kRefused,     // EXDEV; the last component is not followed at all
   kAsItsMaker,  // follow it with the rights of its owner, never root's, and keep only those in this thread
 };
 
-// The root may be reached through symlinks; the last component is not followed.
+// The root may be reached through symlinks.
 StatFacts stat_beneath(const std::string& root, const std::string& relative, WayOut way_out);
 
 }  // namespace passenger

@@ -43,6 +43,20 @@ rule('an older time of restart.txt counts as well, its removal does not', {}, as
   assert.equal(await pid(), second);
 });
 
+rule('restart.txt may be a symlink: to touch it is to touch what it leads to', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  const shared = `${dirname(app)}/deployed`;
+  writeFileSync(shared, '');
+  giveTo(shared, 'psgapp1');
+  symlinkSync('../../deployed', `${app}/tmp/restart.txt`);
+  const pid = async (): Promise<string> => (await ask(apache.port, 'a.test', '/pid')).text;
+  const first = await pid();
+  utimesSync(`${app}/tmp/restart.txt`, 1000, 1000);
+  const second = await pid();
+  assert.notEqual(second, first);
+  assert.equal(await pid(), second);
+});
+
 rule(
   'PassengerRestartDir names another place: in the app, absolute, or beside the app',
   {},

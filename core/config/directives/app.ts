@@ -206,8 +206,8 @@ export const APP_DIRECTIVES = [
     cli: '--restart-dir',
     summary: 'Directory of restart.txt, absolute or relative to the app root',
     details:
-      'The app is restarted when restart.txt in it appears or its time changes. It may be a symlink out of the app root: that ' +
-      'is followed with the rights of its owner.',
+      'The app is restarted when restart.txt in it appears or its time changes. The directory ' +
+      'and the file may be symlinks out of the app root: those are followed with the rights of their owners.',
     example: 'PassengerRestartDir tmp',
   },
   {

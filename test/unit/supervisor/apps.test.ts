@@ -282,3 +282,33 @@ test(
     assert.equal(await errno('../shared'), 0, 'a place that the configuration names');
   },
 );
+
+test(
+  'a restart file that is a symlink counts as the file that it leads to, with the rights of the owner of the link',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t);
+    const appRoot = makeApp(driver.base, GAMES, 'server.js', '');
+    const [inside, outside] = [path.join(appRoot, 'version'), path.join(driver.base, 'version')];
+    for (const file of [inside, outside]) fs.writeFileSync(file, '');
+    fs.chmodSync(driver.base, 0o711);
+    const link = path.join(appRoot, 'restart.txt');
+    let requestId = 0;
+    const look = async (target: string): Promise<unknown> => {
+      fs.rmSync(link, { force: true });
+      fs.symlinkSync(target, link);
+      fs.lchownSync(link, GAMES, GAMES);
+      requestId += 1;
+      driver.send({ type: 'STAT', requestId, appRoot, question: 'restart.txt', place: '' });
+      const answer = await driver.told('STAT_RESULT', (m) => m['requestId'] === requestId);
+      return answer['errno'] === 0 ? answer['inode'] : answer['errno'];
+    };
+    const inode = (file: string): string => String(fs.statSync(file, { bigint: true }).ino);
+    assert.equal(await look('version'), inode(inside));
+    assert.equal(await look('../version'), inode(outside));
+    assert.equal(await look('nowhere'), 2, 'it leads to nothing: no restart file');
+    assert.equal(await look('restart.txt'), 40, 'it leads to itself');
+    fs.chmodSync(driver.base, 0o700);
+    assert.equal(await look('../version'), 13, 'the owner of the link may not look there');
+  },
+);
