@@ -1,6 +1,7 @@
 /**
- * The pool: all app groups, the room that they share, and what the whole server goes through (reload, stop). Called
- * by the gateway (checkout) and by the composition root; it starts processes through a Spawner and never does I/O.
+ * The pool: all app groups and the room that they share. Called by the gateway (checkout) and by the composition root;
+ * it starts processes through a Spawner and never does I/O. Here its parts come together, and here a request comes in;
+ * which groups there are is in roster.ts, what the whole server goes through (reload, adoption, stop) in server-life.ts.
  * The pool outlives its groups, a group its processes, a process its sessions.
  *
  * Rules (executed by invariants.ts):
@@ -13,42 +14,28 @@
  *  4. Changes are complete before anybody hears of them (turn.ts).
  */
 import { availableParallelism } from 'node:os';
-import { isDeepStrictEqual } from 'node:util';
-import type { Clock, ClockTimer } from '../base/clock.js';
-import { deferred, type Deferred } from '../base/deferred.js';
-import { PassengerError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import type { AppConfig } from '../config/app-config.js';
 import type { ServerSettings } from '../config/settings.js';
-import type { AppProcessHandle, Spawner } from '../spawn/spawner.js';
-import { AppGroup } from './app-group.js';
+import type { Spawner } from '../spawn/spawner.js';
+import type { AppGroup } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
-import type { GroupHost } from './group-host.js';
 import { Housekeeping, type HousekeepingHost } from './housekeeping.js';
+import type { OverdueLimit } from './life-signs.js';
 import { LoadWatch } from './load-watch.js';
 import { MemoryWatch, type MemoryQuestions, type MemoryWatchHost } from './memory-watch.js';
-import type { OverdueLimit } from './life-signs.js';
 import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
+import { Roster, type GroupDirectory, type RosterHost } from './roster.js';
+import { ServerLife, stoppingError, type AdoptedProcess, type ServerLifeHost } from './server-life.js';
 import type { Session, StickyWish } from './session.js';
 import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
 import { Turn } from './turn.js';
 import { WaitingEntry, type Ticket, type Waiter } from './waiting-list.js';
 import { WaitingTotal } from './waiting-total.js';
 
-/** Which group serves what; implemented by routing/app-registry.ts. */
-export interface GroupDirectory {
-  readonly generation: number;
-  find(key: string): AppGroup | undefined;
-  add(group: AppGroup): void;
-  remove(group: AppGroup): void;
-  all(): Iterable<AppGroup>;
-  advance(generation: number): void;
-  confirm(group: AppGroup, generation: number): boolean;
-  unconfirmed(): AppGroup[];
-  /** Other groups with its name. */
-  namesakes(group: AppGroup): AppGroup[];
-}
+export type { AdoptedProcess } from './server-life.js';
 
 /** Who hears, at the end of a turn, which processes serve which group. */
 export interface PoolAudience {
@@ -86,27 +73,9 @@ export interface CheckoutOptions {
   readonly sticky?: StickyWish;
 }
 
-/** A process that an earlier core started and the supervisor has kept. */
-export interface AdoptedProcess {
-  readonly handle: AppProcessHandle;
-  readonly config: AppConfig;
-  /** What the earlier pool gave to Spawner.spawn. */
-  readonly generation: number;
-}
-
 const NO_OPTIONS: CheckoutOptions = {};
-/** After a reload, groups without traffic are redeployed after this time, with the settings that are known. */
-const REDEPLOY_AFTER_MS = 1000;
-/** Adopted groups get their minimum after this time, when all have been adopted. */
-const ADOPTION_MS = 1000;
-/** How long `stop` waits for processes that were killed. */
-const AFTER_KILL_MS = 1000;
-/** What a process gets that is adopted when the stop has begun. */
-const STOP_LATE_MS = 2000;
 
-const stoppingError = (): PassengerError => new PassengerError('PSG5010');
-
-export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchHost {
+export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatchHost, ServerLifeHost {
   readonly clock: Clock;
   readonly log: Log;
   readonly turn: Turn;
@@ -114,26 +83,21 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
   readonly files: FileQuestions;
   readonly memory: MemoryQuestions;
   readonly random: () => number;
-  readonly waitingTotal: WaitingTotal;
   readonly choose: (candidates: readonly AppProcess[]) => AppProcess | undefined;
+  readonly waitingTotal: WaitingTotal;
+  readonly room: Room;
+  readonly housekeeping: Housekeeping;
+  readonly loads: LoadWatch;
+  readonly memoryWatch: MemoryWatch;
+  readonly roster: Roster;
   readonly #registry: GroupDirectory;
-  #server: ServerSettings;
-  /** Groups that are not in the registry any more and still have processes. */
-  readonly #leaving = new Set<AppGroup>();
-  readonly #room: Room;
-  readonly #housekeeping: Housekeeping;
-  readonly #loads: LoadWatch;
-  readonly #memoryWatch = new MemoryWatch(this);
+  readonly #life: ServerLife;
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
+  /** Groups that the audience is to hear of. */
   readonly #moved = new Set<AppGroup>();
   /** Groups whose waiting requests may have to look for another process. */
   readonly #left = new Set<AppGroup>();
-  #reloadedAt: number | undefined;
-  #reloadTimer: ClockTimer | undefined;
-  #adoptionTimer: ClockTimer | undefined;
-  #stopTimer: ClockTimer | undefined;
-  #stopped: Deferred<void> | undefined;
 
   constructor(services: PoolServices) {
     this.clock = services.clock;
@@ -144,11 +108,13 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
     this.random = services.random ?? Math.random;
     this.choose = services.choose;
     this.#registry = services.registry;
-    this.#server = services.server;
+    this.#life = new ServerLife(this, services.server);
     this.waitingTotal = new WaitingTotal(this);
-    this.#room = new Room(this);
-    this.#housekeeping = new Housekeeping(this, this.#room.idle);
-    this.#loads = new LoadWatch(this, services.cores ?? availableParallelism());
+    this.room = new Room(this);
+    this.housekeeping = new Housekeeping(this, this.room.idle);
+    this.loads = new LoadWatch(this, services.cores ?? availableParallelism());
+    this.memoryWatch = new MemoryWatch(this);
+    this.roster = new Roster(services.registry, this);
     this.turn = new Turn(() => {
       this.#followUp();
       services.audit?.(this);
@@ -156,29 +122,29 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
   }
 
   get server(): ServerSettings {
-    return this.#server;
+    return this.#life.server;
   }
   get generation(): number {
     return this.#registry.generation;
   }
   get capacityUsed(): number {
-    return this.#room.occupied;
+    return this.room.occupied;
   }
   get maxPoolSize(): number {
-    return this.#server.maxPoolSize;
+    return this.server.maxPoolSize;
   }
   get adopting(): boolean {
-    return this.#adoptionTimer !== undefined;
+    return this.#life.adopting;
   }
   get reloadedAt(): number | undefined {
-    return this.#reloadedAt;
+    return this.#life.reloadedAt;
   }
   get stopping(): boolean {
-    return this.#stopped !== undefined;
+    return this.#life.stopping;
   }
   /** Groups that would start processes if there were room. */
   get hungry(): Pick<Room, 'starving' | 'isShort' | 'shrinking'> {
-    return this.#room;
+    return this.room;
   }
 
   active(): Iterable<AppGroup> {
@@ -186,9 +152,13 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
   }
 
   /** Also those that get no more requests. */
-  *groups(): Generator<AppGroup> {
-    yield* this.#registry.all();
-    yield* this.#leaving;
+  groups(): Iterable<AppGroup> {
+    return this.roster.all();
+  }
+
+  /** The configuration that a group runs with. */
+  configOf(groupKey: string): AppConfig | undefined {
+    return this.#registry.find(groupKey)?.config;
   }
 
   // --- requests
@@ -198,7 +168,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
     const now = this.clock.now();
     const group = this.#registry.find(config.groupKey);
     if (group !== undefined && (options.generation ?? this.#registry.generation) <= group.confirmed) {
-      const session = group.take(now, options.sticky);
+      const session = group.requests.take(now, options.sticky);
       if (session !== undefined) return session;
     }
     const answer = this.turn.run(() => this.#enter(config, waiter, options, now));
@@ -208,14 +178,10 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
 
   #enter(config: AppConfig, waiter: Waiter, options: CheckoutOptions, now: number): Session | Ticket {
     if (this.stopping) return this.#refuse(waiter, now);
-    const generation = options.generation ?? this.#registry.generation;
-    const known = this.#registry.find(config.groupKey);
-    const group = known ?? this.#create(config, generation);
-    this.#confirm(group, config, generation);
-    if (known === undefined) this.#retireForerunners(group);
-    const session = group.take(now, options.sticky);
+    const { requests } = this.roster.groupFor(config, options.generation ?? this.generation);
+    const session = requests.take(now, options.sticky);
     if (session !== undefined) return session;
-    return group.enter(waiter, options.maxQueueTimeMs ?? 0, now, options.sticky);
+    return requests.enter(waiter, options.maxQueueTimeMs ?? 0, now, options.sticky);
   }
 
   #refuse(waiter: Waiter, now: number): Ticket {
@@ -225,37 +191,6 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
       () => undefined,
     );
     return entry;
-  }
-
-  #create(config: AppConfig, generation: number, code = generation): AppGroup {
-    const group = new AppGroup(config, generation, this, code);
-    this.#registry.add(group);
-    this.#room.changed(group);
-    if (!this.stopping) this.#housekeeping.groupAdded(group);
-    return group;
-  }
-
-  /**
-   * Settings that make a group of their own (user, variables of the virtual host …) may change at a reload. The group
-   * that served the site before is then known by its name, and by nobody having asked for it since the reload.
-   */
-  #retireForerunners(group: AppGroup): void {
-    for (const other of this.#registry.namesakes(group)) {
-      if (other.confirmed >= this.generation) continue;
-      if (other.queue.size > 0 || other.held > 0) continue;
-      this.dismiss(other, 'its settings changed');
-    }
-  }
-
-  /** The first request of a generation brings the settings that hold from now on. */
-  #confirm(group: AppGroup, config: AppConfig, generation: number): void {
-    if (!this.#registry.confirm(group, generation)) return;
-    const changed = group.config !== config && !isDeepStrictEqual(group.config, config);
-    group.adoptConfig(config);
-    this.#memoryWatch.groupChanged(group);
-    const due = group.redeployed < generation && group.limits.redeployOnReload;
-    group.redeployed = Math.max(group.redeployed, generation);
-    if (due || changed) group.redeploy(changed ? 'configuration changed' : 'reload');
   }
 
   /** The process of this session refuses connections; the gateway closes the session and checks out another. */
@@ -286,69 +221,7 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
     this.turn.run(() => group.losses.unreachable(process));
   }
 
-  /** The configuration that a group runs with. */
-  configOf(groupKey: string): AppConfig | undefined {
-    return this.#registry.find(groupKey)?.config;
-  }
-
-  // --- what the server goes through
-
-  /** Apache has read its configuration anew. */
-  reload(server: ServerSettings, generation: number): void {
-    if (this.stopping) return;
-    this.turn.run(() => {
-      this.#server = server;
-      this.#registry.advance(generation);
-      this.#reloadedAt = this.clock.now();
-      for (const group of this.#registry.all()) {
-        group.refreshLimits();
-        this.#memoryWatch.groupChanged(group);
-      }
-      this.#room.limitChanged();
-    });
-    if (this.#reloadTimer !== undefined) this.clock.clearTimeout(this.#reloadTimer);
-    this.#reloadTimer = this.clock.setTimeout(
-      () => this.turn.run(() => this.#redeployQuiet()),
-      REDEPLOY_AFTER_MS,
-    );
-    this.#housekeeping.reloaded();
-  }
-
-  #redeployQuiet(): void {
-    this.#reloadTimer = undefined;
-    for (const group of this.#registry.unconfirmed()) {
-      if (group.redeployed >= this.generation || !group.limits.redeployOnReload) continue;
-      group.redeployed = this.generation;
-      group.redeploy('reload');
-    }
-  }
-
-  /** Takes over a running process. Called for all of them before the first checkout. */
-  adopt(adopted: AdoptedProcess): void {
-    const { handle, config, generation } = adopted;
-    if (!this.stopping)
-      this.#adoptionTimer ??= this.clock.setTimeout(() => this.#adoptionOver(), ADOPTION_MS);
-    this.turn.run(() => {
-      let group = this.#registry.find(config.groupKey);
-      if (group === undefined) {
-        group = this.#create(config, this.generation, generation);
-        // The next request tells whether the settings are still these.
-        group.confirmed = 0;
-      }
-      group.adopt(handle, generation);
-      if (this.stopping) this.#retireNow(group, STOP_LATE_MS);
-    });
-  }
-
-  #adoptionOver(): void {
-    this.#adoptionTimer = undefined;
-    this.turn.run(() => {
-      for (const group of this.#registry.all()) {
-        group.adoptionOver();
-        this.#room.changed(group);
-      }
-    });
-  }
+  // --- orders
 
   /** @returns whether there is such a group */
   restart(groupKey: string, reason: string): boolean {
@@ -358,119 +231,77 @@ export class Pool implements GroupHost, RoomHost, HousekeepingHost, MemoryWatchH
     return true;
   }
 
-  /**
-   * No more requests. Processes get half of the time to finish theirs and half to exit; what is left is killed.
-   * Resolves when all have exited, or soon after the deadline.
-   */
+  /** Apache has read its configuration anew. */
+  reload(server: ServerSettings, generation: number): void {
+    this.#life.reload(server, generation);
+  }
+
+  /** Takes over a running process. Called for all of them before the first checkout. */
+  adopt(adopted: AdoptedProcess): void {
+    this.#life.adopt(adopted);
+  }
+
+  /** No more requests. Resolves when all processes have exited, or soon after the deadline. */
   stop(deadlineMs: number): Promise<void> {
-    if (this.#stopped !== undefined) return this.#stopped.promise;
-    const stopped = (this.#stopped = deferred<void>());
-    this.#housekeeping.close();
-    this.#room.close();
-    this.#loads.close();
-    for (const timer of [this.#reloadTimer, this.#adoptionTimer]) {
-      if (timer !== undefined) this.clock.clearTimeout(timer);
-    }
-    this.turn.run(() => {
-      for (const group of [...this.groups()]) {
-        group.failAll(stoppingError());
-        this.#retireNow(group, deadlineMs);
-      }
-      this.#stopTimer = this.clock.setTimeout(() => this.#killAll(), deadlineMs);
-    });
-    return stopped.promise;
+    return this.#life.stop(deadlineMs);
   }
 
-  #retireNow(group: AppGroup, withinMs: number): void {
-    group.retire('server stops', withinMs / 2, withinMs / 2);
-    this.#leave(group);
+  dismiss(group: AppGroup, reason: string): void {
+    this.roster.dismiss(group, reason);
   }
 
-  #killAll(): void {
-    for (const group of this.#leaving) for (const process of group.members) process.kill();
-    this.#stopTimer = this.clock.setTimeout(() => {
-      for (const group of this.#leaving) {
-        for (const process of group.members) this.log.report('PSG5012', { pid: process.pid });
-      }
-      this.#ended();
-    }, AFTER_KILL_MS);
-  }
-
-  // --- what groups tell
+  // --- what groups tell, and what follows from it at the end of a turn
 
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
-    this.#room.moved(group, process, from, to);
-    if (to === 'starting') this.#memoryWatch.groupChanged(group);
+    this.room.moved(group, process, from, to);
+    if (to === 'starting') this.memoryWatch.groupChanged(group);
     if (to === 'ready' || to === 'exited') this.#moved.add(group);
-    if (to === 'ready' && !this.stopping) this.#loads.add(group);
+    if (to === 'ready' && !this.stopping) this.loads.add(group);
     if (from === 'ready') this.#left.add(group);
-    if (to === 'exited' && group.retired) this.#leave(group);
+    if (to === 'exited' && group.retired) this.roster.leave(group);
   }
 
   needsChanged(group: AppGroup): void {
-    this.#room.changed(group);
+    this.room.changed(group);
   }
 
   processIdle(group: AppGroup, process: AppProcess): void {
-    this.#room.becameIdle(group, process);
+    this.room.becameIdle(group, process);
+  }
+
+  groupGone(group: AppGroup): void {
+    this.#moved.delete(group);
+    this.audience?.groupGone(group);
   }
 
   #followUp(): void {
     this.#settle();
     for (const group of this.#moved) this.audience?.groupChanged(group);
     this.#moved.clear();
-    if (this.stopping && this.#leaving.size === 0) this.#allGone();
+    this.#life.followUp();
   }
 
   /** Only now, because all processes of a group may leave in one turn. */
   #settle(): void {
     do {
-      for (const group of this.#left) group.dispatch();
+      for (const group of this.#left) group.requests.dispatch();
       this.#left.clear();
-      this.#room.followUp();
+      this.room.followUp();
     } while (this.#left.size > 0);
-  }
-
-  dismiss(group: AppGroup, reason: string): void {
-    group.retire(reason);
-    this.#leave(group);
-  }
-
-  /** A retired group goes as soon as its last process has exited. */
-  #leave(group: AppGroup): void {
-    this.#registry.remove(group);
-    this.#room.forget(group);
-    this.#housekeeping.groupGone(group);
-    if (group.members.size > 0) this.#leaving.add(group);
-    else {
-      this.#leaving.delete(group);
-      this.#moved.delete(group);
-      this.audience?.groupGone(group);
-    }
-  }
-
-  #allGone(): void {
-    if (this.#stopTimer !== undefined) this.clock.clearTimeout(this.#stopTimer);
-    this.#ended();
-  }
-
-  #ended(): void {
-    this.#memoryWatch.close();
-    this.#stopped?.resolve();
   }
 
   snapshot(): PoolSnapshot {
     const now = this.clock.now();
     const groups = [...this.groups()].map((group) =>
-      groupSnapshot(group, now, (process) => this.#memoryWatch.bytesOf(process)),
+      groupSnapshot(group, now, (process) => this.memoryWatch.bytesOf(process)),
     );
     return {
       takenAt: this.clock.wall(),
       generation: this.generation,
-      maxPoolSize: this.#server.maxPoolSize,
+      maxPoolSize: this.maxPoolSize,
       capacityUsed: this.capacityUsed,
       processCount: groups.reduce((count, group) => count + group.processes.length, 0),
-      starvingGroups: this.#room.starving.size,
+      starvingGroups: this.room.starving.size,
       stopping: this.stopping,
       groups,
     };

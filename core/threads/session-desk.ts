@@ -84,7 +84,7 @@ export class SessionDesk implements PoolAudience {
     const known = this.#processes.get(message.process);
     if (known === undefined) return;
     const { group, process } = known;
-    if (message.kind === 'fell') group.sessionsFell(process);
+    if (message.kind === 'fell') group.requests.sessionsFell(process);
     else if (message.kind === 'overdue') this.pool.overdue(group, process, message.limit);
     else this.pool.unreachable(group, process);
   }

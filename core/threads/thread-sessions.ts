@@ -191,7 +191,7 @@ export class ThreadSessions implements SessionSource {
     }
   }
 
-  /** The fast way; the same conditions as the pool's own (AppGroup.take). */
+  /** The fast way; the same conditions as the pool's own (GroupRequests.take). */
   #take({ book, processes }: ThreadGroup, sticky: StickyWish | undefined): ThreadSession | undefined {
     const now = this.clock.now();
     book.lastRequest = now;
