@@ -137,6 +137,10 @@ export class AppGroup implements GroupRequestsHost, GroupProcessesHost, GroupCod
   get paused(): boolean {
     return this.#processes.setbacks.paused;
   }
+  /** Whether it gets its minimum back however long that takes, although nobody asks: its code has worked. */
+  get lasting(): boolean {
+    return this.#limits.minInstances > 0 && this.#processes.setbacks.proven;
+  }
   /** Milliseconds until processes may be started again. */
   pauseLeftMs(now: number): number {
     return this.paused ? Math.max(0, this.#processes.setbacks.until - now) : 0;

@@ -15,6 +15,7 @@ const JITTER = 0.2;
 export class Backoff {
   #failures = 0;
   #until = -Infinity;
+  #lastCrash = -Infinity;
 
   /** @param random a number from 0 up to 1 */
   constructor(private readonly random: () => number = Math.random) {}
@@ -38,9 +39,15 @@ export class Backoff {
     return this.#pause(now, this.#failures - 1);
   }
 
-  /** A ready process ended by itself: at once, at once, 1, 2, 4 … 30 s. @returns the pause in ms */
+  /**
+   * A ready process ended by itself: at once, at once, 1, 2, 4 … 30 s. One that ran already when the last counted crash
+   * happened has not been tried since: many that end for one reason are one failure.
+   * @returns the pause in ms; 0 also when this crash does not count
+   */
   crashed(now: number, livedMs: number): number {
     if (livedMs >= STABLE_AFTER_MS) this.reset();
+    else if (now - livedMs < this.#lastCrash) return 0;
+    this.#lastCrash = now;
     this.#failures += 1;
     return this.#pause(now, this.#failures - 1 - FREE_CRASHES);
   }

@@ -96,7 +96,7 @@ export class Housekeeping {
       this.#groups.set(group, since);
     } else if (reloadedAt !== undefined && now - reloadedAt >= idleMs && group.confirmed < generation) {
       this.host.dismiss(group, 'not configured any more');
-    } else if (group.members.size === 0) {
+    } else if (group.members.size === 0 && !group.lasting) {
       this.host.dismiss(group, 'unused');
     } else {
       this.#groups.set(group, now);

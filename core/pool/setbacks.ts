@@ -6,7 +6,7 @@
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { errorText, PassengerError, type Fields } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { Backoff } from './backoff.js';
+import { Backoff, STABLE_AFTER_MS } from './backoff.js';
 import type { Turn } from './turn.js';
 
 export interface SetbackHost {
@@ -22,6 +22,7 @@ export class Setbacks {
   /** Why nothing runs; given to requests while the pause lasts. */
   #failure: PassengerError | undefined;
   #pauseTimer: ClockTimer | undefined;
+  #proven = false;
 
   /** @param random a number from 0 up to 1 */
   constructor(
@@ -43,6 +44,11 @@ export class Setbacks {
     return this.#backoff.until;
   }
 
+  /** Whether a process of this code has run well before one ended: what is wrong may pass by itself. */
+  get proven(): boolean {
+    return this.#proven;
+  }
+
   startFailed(failure: PassengerError): void {
     const pauseMs = this.#backoff.startFailed(this.host.clock.now());
     this.host.log.report('PSG5003', {
@@ -60,6 +66,7 @@ export class Setbacks {
    * @param lastOutput what it has said last, as far as it is known when somebody looks
    */
   crashed(livedMs: number, end: string, lastOutput: () => string): void {
+    if (livedMs >= STABLE_AFTER_MS) this.#proven = true;
     const pauseMs = this.#backoff.crashed(this.host.clock.now(), livedMs);
     if (pauseMs > 0) {
       const details = { crashes: this.#backoff.failures, end, livedMs: Math.round(livedMs) };
@@ -85,6 +92,7 @@ export class Setbacks {
     this.#backoff.reset();
     this.close();
     this.#failure = undefined;
+    this.#proven = false;
   }
 
   /** Ends its timer. */

@@ -73,6 +73,46 @@ test('a process that lived long makes earlier crashes forgotten', async () => {
   }
 });
 
+test('processes that end for one reason are one failure, however many they are', async () => {
+  const bench = new Bench({ maxPoolSize: '10' });
+  (await bench.served(appConfig('shop', { minInstances: '8' }))).close();
+  await bench.settle();
+  for (let turn = 1; turn <= 3; turn += 1) {
+    assert.equal(bench.spawner.alive.length, 8);
+    await bench.advance(100);
+    for (const process of bench.spawner.alive) process.exit({ code: 1 });
+    await bench.settle();
+    assert.equal(bench.logged('PSG5006'), turn === 3 ? 1 : 0);
+  }
+  assert.equal(bench.spawner.alive.length, 0);
+  await bench.advance(1000);
+  assert.equal(bench.spawner.alive.length, 8, 'the pause of one crash loop: a second');
+});
+
+test('an app that has worked gets its minimum back after any outage, without a request', async () => {
+  const bench = new Bench({ poolIdleTime: '300' });
+  (await bench.served(appConfig('shop', { minInstances: '2' }))).close();
+  await bench.advance(3_600_000, 60_000);
+  bench.spawner.knobs.failAt = 'loading';
+  for (const process of bench.spawner.alive) process.exit({ code: 1 });
+  await bench.advance(3_600_000, 1000);
+  assert.equal(bench.spawner.alive.length, 0);
+  bench.spawner.knobs.failAt = undefined;
+  await bench.advance(31_000, 1000);
+  assert.equal(bench.spawner.alive.length, 2);
+});
+
+test('an app that has never worked is forgotten when nobody asks for it', async () => {
+  const bench = new Bench({ poolIdleTime: '300' });
+  bench.spawner.knobs.failAt = 'loading';
+  bench.request(appConfig('shop', { minInstances: '2' }));
+  await bench.advance(700_000, 1000);
+  const attempts = bench.spawner.attempts.length;
+  await bench.advance(3_600_000, 1000);
+  assert.equal(bench.spawner.attempts.length, attempts);
+  assert.deepEqual(bench.pool.snapshot().groups, []);
+});
+
 test('a process that refuses connections is replaced and finishes its requests', async () => {
   const bench = new Bench();
   const old = await bench.served(appConfig());

@@ -26,9 +26,13 @@ test('a start that was under way when a pause began does not take its reason awa
 });
 
 test('the reason of a crash loop says how the last process ended', () => {
-  const it = setbacks(new FakeClock());
+  const clock = new FakeClock();
+  const it = setbacks(clock);
   let output = '';
-  for (let crash = 0; crash < 3; crash += 1) it.crashed(100.4, 'exit code 7', () => output);
+  for (let crash = 0; crash < 3; crash += 1) {
+    clock.advance(101);
+    it.crashed(100.4, 'exit code 7', () => output);
+  }
   output = 'what it said last';
   const expected = { crashes: 3, end: 'exit code 7', livedMs: 100, lastOutput: 'what it said last' };
   assert.deepEqual({ ...it.failure?.details }, expected);
