@@ -12,15 +12,27 @@ export interface GroupView {
   readonly waiting: number;
   readonly starting: number;
   readonly restarting: boolean;
-  /** Number of the error that requests get while a pause after failures lasts. */
+  /** Number of the error that requests get while a pause after failures lasts; stays until a process is ready. */
   readonly failure?: string;
+  /** What that number means. */
+  readonly failureMessage?: string;
+  /** 0 while the next try is under way. */
   readonly pauseMs: number;
-  /** What is known of the failure; `end` is how the last process ended, `exception` why the start failed. */
-  readonly failureDetails?: Readonly<Record<string, unknown>>;
+  readonly failureDetails?: FailureDetails;
   /** Why the old code goes on serving after a restart. */
-  readonly deploymentFailure?: { readonly error: string; readonly message: string };
+  readonly deploymentFailure?: {
+    readonly error: string;
+    readonly message: string;
+    readonly details?: FailureDetails;
+  };
   readonly processes: readonly ProcessLine[];
 }
+
+/**
+ * What is known of a failure: `end` is how the last process ended; `exception`, or `exitCode` and `signal`, why a start
+ * has failed.
+ */
+export type FailureDetails = Readonly<Record<string, unknown>>;
 
 export interface ProcessLine {
   /** Absent while it starts. */
@@ -112,24 +124,37 @@ function silenceNote({ state, silentMs = 0 }: ProcessLine): string {
   return state === 'ready' && silentMs > SILENT_MS ? `    Not answering for ${duration(silentMs)}\n` : '';
 }
 
-/** The reason in one line. */
-function failureNote({ failure, failureDetails = {}, pauseMs }: GroupView): string {
+/** ` (exit code 7)`: the reason in one line, where it is known. */
+function reasonText({ end, exception, signal, exitCode }: FailureDetails): string {
+  const exit = typeof exitCode === 'number' ? `exit code ${exitCode}` : undefined;
+  const reason = [end, exception, signal, exit].find((text) => typeof text === 'string' && text !== '');
+  return typeof reason === 'string' ? ` (${reason.split('\n', 1)[0] ?? ''})` : '';
+}
+
+function failureNote({ failure, failureMessage, failureDetails = {}, pauseMs }: GroupView): string {
   if (failure === undefined) return '';
-  const reason = failureDetails['end'] ?? failureDetails['exception'];
-  const words = typeof reason === 'string' ? ` (${reason.split('\n', 1)[0] ?? ''})` : '';
-  return `  (paused after ${failure}${words}, next try in ${duration(pauseMs)})\n`;
+  const what = [failure, failureMessage].filter((text) => text !== undefined).join(' ');
+  const why = `${what}${reasonText(failureDetails)}`;
+  const wholeSeconds = Math.ceil(pauseMs / 1000) * 1000;
+  return pauseMs > 0
+    ? `  (paused after ${why}, next try in ${duration(wholeSeconds)})\n`
+    : `  (last failure: ${why})\n`;
+}
+
+function resistanceNote({ deploymentFailure }: GroupView): string {
+  if (deploymentFailure === undefined) return '';
+  const { error, message, details = {} } = deploymentFailure;
+  return `  (resisting a failed deployment: ${error} ${message}${reasonText(details)})\n`;
 }
 
 /** What the group is busy with; empty for a group that just serves. */
 function groupNotes(group: GroupView): string {
-  const { restarting, starting, deploymentFailure } = group;
+  const { restarting, starting } = group;
   const plural = starting === 1 ? '' : 'es';
   return [
     restarting ? '  (restarting...)\n' : '',
     starting > 0 ? `  (spawning ${starting} new process${plural}...)\n` : '',
-    deploymentFailure === undefined
-      ? ''
-      : `  (resisting a failed deployment: ${deploymentFailure.error} ${deploymentFailure.message})\n`,
+    resistanceNote(group),
     failureNote(group),
   ].join('');
 }

@@ -55,8 +55,11 @@ export interface GroupSnapshot {
   readonly restarting: boolean;
   /** The group gets no more requests; its processes finish theirs. */
   readonly retired: boolean;
-  /** Number of the error that requests get, while a pause after failures lasts. */
+  /** Number of the error that requests get while a pause after failures lasts; stays until a process is ready. */
   readonly failure: string | undefined;
+  /** What that number means. */
+  readonly failureMessage: string | undefined;
+  /** 0 while the next try is under way. */
   readonly pauseMs: number;
   readonly deployment: DeploymentState;
   /** Why the group resists its new code and goes on with the old. */
@@ -117,7 +120,7 @@ export function groupSnapshot(
   now: number,
   memoryOf: (process: AppProcess) => number | undefined,
 ): GroupSnapshot {
-  const { paused, worn } = group;
+  const { failure, worn } = group;
   return {
     key: group.key,
     name: group.config.groupName,
@@ -132,11 +135,12 @@ export function groupSnapshot(
     starting: group.starting,
     restarting: group.restarting,
     retired: group.retired,
-    failure: paused ? group.failure?.code : undefined,
+    failure: failure?.code,
+    failureMessage: failure?.row.message,
     pauseMs: group.pauseLeftMs(now),
     deployment: group.deployment,
     deploymentFailure: failureSnapshot(group.deploymentFailure),
-    failureDetails: paused && group.failure !== undefined ? loggable(group.failure) : undefined,
+    failureDetails: failure === undefined ? undefined : loggable(failure),
     createdAt: group.createdAt,
     processes: [...group.members].map((process) =>
       processSnapshot(process, now, worn.includes(process), memoryOf(process)),

@@ -9,6 +9,7 @@ import { adminView } from './pool-view.js';
 
 interface GroupView {
   readonly failure?: string;
+  readonly failureMessage?: string;
   readonly failureDetails?: Readonly<Record<string, unknown>>;
   readonly pauseMs: number;
 }
@@ -49,8 +50,9 @@ rule(
     assert.ok(attempts <= 4, `${attempts} attempts`);
     assert.ok(count(apache, /PSG5003/) <= attempts);
     assert.ok(count(apache, /PSG6006/) <= attempts, 'not for each request');
-    const { failure, failureDetails, pauseMs } = await group(apache);
+    const { failure, failureMessage, failureDetails, pauseMs } = await group(apache);
     assert.equal(failure, 'PSG6006');
+    assert.equal(failureMessage, 'app threw an exception while it started');
     assert.match(String(failureDetails?.['exception']), /database of the broken app is away/);
     assert.ok(pauseMs > 0);
     writeFileSync(`${app}/app.js`, GOOD);

@@ -81,6 +81,9 @@ test('a group that resists its new code says why', () => {
     text,
     /\(resisting a failed deployment: PSG6006 app raised .* loading\)\n {2}Requests in queue/,
   );
+  const details = { exception: 'no db' };
+  const why = poolText(poolOf({ deploymentFailure: { ...deploymentFailure, details } }), facts);
+  assert.match(why, /PSG6006 app raised .* loading \(no db\)\)\n/);
 });
 
 test('a process that ends says so, and one that is gone has no facts', () => {
@@ -111,6 +114,15 @@ test('a pause names how the app ended, or why it did not start', () => {
   const threw = poolText(poolOf({ ...paused, failureDetails: { exception: 'no db\nat x' } }), facts);
   assert.match(threw, /\(paused after PSG5006 \(no db\), next try in 4s\)/);
   assert.match(poolText(poolOf(paused), facts), /\(paused after PSG5006, next try in 4s\)/);
+  const start = { failure: 'PSG6005', failureMessage: 'app ended before it was ready' };
+  const told = (facts_: Partial<GroupView>): string => poolText(poolOf({ ...start, ...facts_ }), facts);
+  const exited = told({ pauseMs: 400, failureDetails: { exitCode: 7, signal: undefined } });
+  assert.match(
+    exited,
+    /\(paused after PSG6005 app ended before it was ready \(exit code 7\), next try in 1s\)/,
+  );
+  const killed = told({ pauseMs: 0, failureDetails: { signal: 'SIGSEGV' } });
+  assert.match(killed, /\(last failure: PSG6005 app ended before it was ready \(SIGSEGV\)\)/);
 });
 
 test('a process that gives no sign of life has a line of its own', () => {

@@ -113,6 +113,26 @@ test('an app that has never worked is forgotten when nobody asks for it', async 
   assert.deepEqual(bench.pool.snapshot().groups, []);
 });
 
+test('why an app has failed can be seen until a process is ready, also while the next one is tried', async () => {
+  const bench = new Bench();
+  bench.spawner.knobs.failAt = 'loading';
+  bench.request(appConfig());
+  await bench.settle();
+  const seen = (): unknown[] => {
+    const [group] = bench.pool.snapshot().groups;
+    return [group?.failure, group?.failureMessage, group?.starting, (group?.pauseMs ?? 0) > 0];
+  };
+  const [failure, message] = seen();
+  assert.notEqual(message, undefined);
+  assert.deepEqual(seen(), [failure, message, 0, true]);
+  bench.spawner.knobs.delayMs = undefined;
+  await bench.advance(1000);
+  assert.deepEqual(seen(), [failure, message, 1, false]);
+  bench.spawner.finish();
+  await bench.settle();
+  assert.deepEqual(seen(), [undefined, undefined, 0, false]);
+});
+
 test('a process that refuses connections is replaced and finishes its requests', async () => {
   const bench = new Bench();
   const old = await bench.served(appConfig());
