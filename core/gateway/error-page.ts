@@ -7,7 +7,7 @@ import type { ErrorCode } from '../base/error-codes.js';
 import type { AppConfig } from '../config/app-config.js';
 import { errorRow, type Fields } from '../base/errors.js';
 import { FRAME } from '../wire/frames.js';
-import { encodeFrame, END_FRAME } from '../wire/encoder.js';
+import { encodeFrame, encodeRefusal, END_FRAME } from '../wire/encoder.js';
 import { encodeHead, fieldText } from '../wire/head-frame.js';
 
 export interface ErrorAnswer {
@@ -47,6 +47,27 @@ export function customPage(
 ): Promise<Buffer | undefined> | undefined {
   const wanted = app.settings.customErrorPage !== '' && development === undefined;
   return wanted && !prefersJson(headerBlock) ? source?.read(app) : undefined;
+}
+
+/**
+ * The whole of an answer that tells of a failure, to be written at once; a promise where the app has a page of its own.
+ * @param details of the failure; shown in development mode alone
+ */
+export function errorResponse(
+  source: PageSource | undefined,
+  app: AppConfig,
+  code: ErrorCode,
+  details: Fields,
+  request: Pick<ErrorAnswer, 'requestId' | 'headerBlock' | 'headMethod'>,
+): Buffer | Promise<Buffer> {
+  const answer = errorAnswer(code, app.settings.friendlyErrorPages ? details : undefined, request);
+  const own = customPage(source, app, answer);
+  return own === undefined ? errorFrames(answer) : own.then((page) => errorFrames(answer, page));
+}
+
+/** Where the head is out already: the answer breaks off. */
+export function abortFrame(code: ErrorCode): Buffer {
+  return encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 502, code);
 }
 
 const RETRY_AFTER_SECONDS = '2';

@@ -1,58 +1,40 @@
 /**
- * One request and its response, from REQUEST to END or ABORT. It owns the session, the upstream connection and the
- * buffered body of the request, and gives each back exactly once, whatever happens. The shim connection calls it
- * with frames, the pool with a session, the upstream connection with bytes, and the listener's sweep with the time.
+ * One request and its response, from REQUEST to END or ABORT: its state, and which of its parts an event is for. The call
+ * owns what is an app's (session, connection), the legs own bodies; here all of it is given back, whatever happens. The
+ * shim connection calls it with frames, the upstream connection with bytes, and the listener's sweep with the time.
  * No timer, promise or closure is made here for a request without a large body.
  */
 import assert from 'node:assert';
 import type { ErrorCode } from '../base/error-codes.js';
-import { errorRow, type Fields, type PassengerError } from '../base/errors.js';
+import type { Fields } from '../base/errors.js';
 import type { RequestConfig } from '../config/app-config.js';
-import { ACCEPTED_FRAME, encodeRefusal } from '../wire/encoder.js';
-import { FRAME, REQUEST_FLAG } from '../wire/frames.js';
+import { ACCEPTED_FRAME } from '../wire/encoder.js';
 import { exchangeIdText, type RequestFrame } from '../wire/request-frame.js';
-import { customPage, errorAnswer, errorFrames, type ErrorAnswer } from './error-page.js';
+import { AppCall, type AppCallOwner } from './app-call.js';
+import { abortFrame, errorResponse } from './error-page.js';
 import { EXCHANGE_MOVES, type ExchangeState } from './exchange-states.js';
 import type { Gateway } from './gateway.js';
 import { passedLimit } from './limits.js';
-import { Tries } from './repeat.js';
-import { RequestLeg } from './request-leg.js';
+import { RequestLeg, type RequestLegOwner } from './request-leg.js';
 import { ResponseError } from './response-error.js';
-import { ResponseLeg } from './response-leg.js';
-import {
-  checkoutOptions,
-  tellOverdue,
-  type CheckoutOptions,
-  type GatewaySession,
-  type SessionOutcome,
-  type Ticket,
-  type Waiter,
-} from './session-source.js';
+import { ResponseLeg, type ResponseLegOwner } from './response-leg.js';
+import type { CheckoutOptions, SessionOutcome } from './session-source.js';
 import type { ShimLink } from './shim-link.js';
-import { StickyRoute } from './sticky-route.js';
 import { Tunnel } from './tunnel.js';
-import type { UpstreamConnection, UpstreamUser } from './upstream.js';
+import type { UpstreamConnection } from './upstream.js';
 
 /** With a sweep each 250 ms the frame goes out 500 to 1000 ms after the request. */
 const ACCEPTED_AFTER_MS = 750;
 
-export class Exchange implements Waiter, UpstreamUser {
+export class Exchange implements AppCallOwner, RequestLegOwner, ResponseLegOwner {
   #state: ExchangeState = 'receiving';
   readonly #startedAt: number;
   #lastActivity: number;
   #accepted = false;
-  /** When an app got the request; -1 = not yet. */
-  #sentAt = -1;
   readonly #request: RequestLeg;
   readonly #response: ResponseLeg;
-  #session: GatewaySession | undefined;
-  #ticket: Ticket | undefined;
-  #upstream: UpstreamConnection | undefined;
+  readonly #call: AppCall;
   #tunnel: Tunnel | undefined;
-  readonly #tries = new Tries();
-  /** The sweep at which the next attempt to connect is due; 0 = none. */
-  #retryAt = 0;
-  #route: StickyRoute | undefined;
 
   constructor(
     private readonly link: ShimLink,
@@ -60,12 +42,13 @@ export class Exchange implements Waiter, UpstreamUser {
     private readonly frame: RequestFrame,
     private readonly config: RequestConfig,
     /** Shared by all exchanges of a connection. */
-    private readonly options: CheckoutOptions,
+    options: CheckoutOptions,
   ) {
     this.#startedAt = gateway.now;
     this.#lastActivity = gateway.now;
     this.#request = new RequestLeg(this, link, frame, config.request.bufferUpload, gateway);
-    this.#response = new ResponseLeg(link, this);
+    this.#call = new AppCall(this, this.#request, gateway, frame, config, options);
+    this.#response = new ResponseLeg(this, link, gateway, frame.flags);
   }
 
   get state(): ExchangeState {
@@ -92,10 +75,6 @@ export class Exchange implements Waiter, UpstreamUser {
 
   start(): void {
     this.gateway.counters.started += 1;
-    if (this.config.request.stickySessions) {
-      const tls = (this.frame.flags & REQUEST_FLAG.TLS) !== 0;
-      this.#route = new StickyRoute(this.config, this.#request.headerBlock, tls);
-    }
     if (this.#request.ready) this.#checkout();
   }
 
@@ -126,7 +105,7 @@ export class Exchange implements Waiter, UpstreamUser {
       this.gateway.log.debug('exchange canceled', { request: this.requestId, reason });
     }
     const code = 'PSG4011';
-    this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 502, code));
+    this.link.write(abortFrame(code));
     this.link.coreEnded();
   }
 
@@ -134,7 +113,7 @@ export class Exchange implements Waiter, UpstreamUser {
   shimDrained(): void {
     this.#lastActivity = this.gateway.now;
     if (this.#tunnel === undefined) this.#response.drained();
-    else this.#upstream?.resume();
+    else this.#call.upstream?.resume();
   }
 
   // ---- from the body buffer
@@ -147,26 +126,23 @@ export class Exchange implements Waiter, UpstreamUser {
   bodyFailed(error: NodeJS.ErrnoException): void {
     if (this.#decided) return;
     const fields = { error: error.code ?? error.message, directory: this.gateway.dataBufferDir };
-    if (error.code === 'ENOSPC' || error.code === 'EDQUOT') this.#fail('PSG4008', fields);
-    else this.#fail('PSG4009', fields);
+    if (error.code === 'ENOSPC' || error.code === 'EDQUOT') this.fail('PSG4008', fields);
+    else this.fail('PSG4009', fields);
   }
 
-  // ---- from the pool
+  // ---- from the call
 
-  onSession(session: GatewaySession): void {
-    this.#ticket = undefined;
-    if (this.#state !== 'waiting') {
-      session.close('canceled');
-      return;
-    }
-    this.#session = session;
-    this.#send(false);
+  get answerBegun(): boolean {
+    return this.#response.anythingSeen;
   }
 
-  /** The pool has said it in the log; the client gets the answer. */
-  onFailure(error: PassengerError): void {
-    this.#ticket = undefined;
-    if (this.#state === 'waiting') this.#answer(error.code, error.details);
+  callBegins(): void {
+    this.#lastActivity = this.gateway.now;
+    if (this.#state === 'waiting') this.#transition('sending', 'session');
+  }
+
+  callGoesElsewhere(reason: string): void {
+    this.#transition('waiting', reason);
   }
 
   // ---- from the app
@@ -177,19 +153,19 @@ export class Exchange implements Waiter, UpstreamUser {
       this.#tunnel.fromApp(room, start, end);
       return;
     }
-    const upstream = this.#upstream;
+    const { upstream } = this.#call;
     if (upstream === undefined) return;
     try {
       this.#response.data(upstream, room, start, end);
     } catch (error) {
       if (!(error instanceof ResponseError)) throw error;
-      if (this.#response.headSent) this.#fail('PSG4004', { reason: error.message });
-      else this.#fail('PSG4002', { reason: error.message });
+      if (this.#response.headSent) this.fail('PSG4004', { reason: error.message });
+      else this.fail('PSG4002', { reason: error.message });
     }
   }
 
   upstreamConnected(): void {
-    if (this.#upstream !== undefined) this.#request.connected(this.#upstream);
+    if (this.#call.upstream !== undefined) this.#request.connected(this.#call.upstream);
   }
 
   upstreamEnd(): void {
@@ -199,12 +175,12 @@ export class Exchange implements Waiter, UpstreamUser {
 
   upstreamClosed(): void {
     if (this.#tunnel === undefined) this.#upstreamOver(false);
-    else this.#endTunnel(this.#upstream?.error === '' ? undefined : 'PSG4022');
+    else this.#endTunnel(this.#call.upstream?.error === '' ? undefined : 'PSG4022');
   }
 
   upstreamDrained(): void {
     this.#lastActivity = this.gateway.now;
-    const upstream = this.#upstream;
+    const { upstream } = this.#call;
     if (upstream === undefined) return;
     if (this.#tunnel !== undefined) this.link.resume();
     else this.#request.drained(upstream);
@@ -212,20 +188,8 @@ export class Exchange implements Waiter, UpstreamUser {
 
   // ---- from the response leg
 
-  get gatewayPoweredBy(): string {
-    return this.gateway.poweredBy;
-  }
-
-  get headMethod(): boolean {
-    return (this.frame.flags & REQUEST_FLAG.HEAD_METHOD) !== 0;
-  }
-
-  get upgradeAsked(): boolean {
-    return (this.frame.flags & REQUEST_FLAG.UPGRADE) !== 0;
-  }
-
   get stickyCookie(): string | undefined {
-    return this.#session === undefined ? undefined : this.#route?.cookie(this.#session);
+    return this.#call.stickyCookie;
   }
 
   /** The final head is about to be written. */
@@ -233,24 +197,9 @@ export class Exchange implements Waiter, UpstreamUser {
     this.#transition('responding', 'head');
   }
 
-  get bufferDirectory(): string {
-    return this.gateway.dataBufferDir;
-  }
-
-  get bufferLimit(): number {
-    return this.gateway.responseBufferLimit;
-  }
-
   /** Called before the last bytes are written, so that the app's slot is free at the earliest moment. */
   responseComplete(inStep: boolean, keepAliveSeconds: number, kept: boolean): void {
-    const upstream = this.#upstream;
-    this.#upstream = undefined;
-    if (upstream !== undefined) {
-      upstream.keepAliveSeconds = keepAliveSeconds;
-      const mayStay = this.#session?.keepConnection !== false && !upstream.refused;
-      if (inStep && mayStay && this.#request.sent) upstream.release(this.gateway.now);
-      else upstream.destroy();
-    }
+    this.#call.answered(inStep, keepAliveSeconds);
     if (kept) this.#transition('flushing', 'received');
     else this.#complete();
     this.#giveBack('ok');
@@ -261,7 +210,7 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   responseRoom(): void {
-    this.#upstream?.resume();
+    this.#call.upstream?.resume();
   }
 
   responseUnkept(error: NodeJS.ErrnoException): void {
@@ -269,18 +218,18 @@ export class Exchange implements Waiter, UpstreamUser {
   }
 
   responseLost(error: NodeJS.ErrnoException): void {
-    this.#fail('PSG4015', { error: error.code ?? error.message });
+    this.fail('PSG4015', { error: error.code ?? error.message });
   }
 
   /** The app has switched protocols; the bytes from `start` on are the tunnel's. */
   tunnelBegins(room: Buffer, start: number, end: number): void {
-    const upstream = this.#upstream;
+    const { upstream } = this.#call;
     assert(upstream !== undefined, 'a tunnel has an app');
     this.#transition('tunneling', 'status 101');
     this.gateway.counters.tunnels += 1;
     this.#tunnel = new Tunnel(this.link, upstream);
     if (this.config.app.settings.abortWebsocketsOnProcessShutdown) {
-      this.#session?.onDrain(() => this.#endTunnel('PSG4021'));
+      this.#call.onDrain(() => this.#endTunnel('PSG4021'));
     }
     if (end > start) this.#tunnel.fromApp(room, start, end);
     if (this.link.shimEnded) this.#tunnel.clientEnded();
@@ -295,121 +244,47 @@ export class Exchange implements Waiter, UpstreamUser {
       this.#accepted = true;
       this.link.write(ACCEPTED_FRAME);
     }
-    if (this.#retryAt > 0 && now >= this.#retryAt) {
-      this.#retryAt = 0;
-      this.#askPool();
-    }
+    this.#call.tick(now);
     // Waiting for the pool has limits of its own there.
     if (this.#state === 'waiting') return;
-    const upstream = this.#upstream;
+    const { upstream, sentAt } = this.#call;
     if (upstream !== undefined) this.#response.lookAtReader(upstream);
     // Who reads nothing keeps the app waiting, not the other way round.
     if (upstream?.paused === true) this.#lastActivity = now;
-    const sinceSent = this.#sentAt < 0 ? 0 : now - this.#sentAt;
+    const sinceSent = sentAt < 0 ? 0 : now - sentAt;
     const { headSent } = this.#response;
     const facts = { sinceSent, silentMs: now - this.#lastActivity, headSent, appIsDue: this.#appIsDue() };
     const passed = passedLimit(facts, this.config.request.maxRequestTime, this.frame.silenceMs);
     if (passed === undefined) return;
-    tellOverdue(this.gateway.source, this.#session, passed.overdue);
-    this.#fail(passed.code, passed.fields);
+    this.#call.tellOverdue(passed.overdue);
+    this.fail(passed.code, passed.fields);
   }
 
   /** Whether it is the app that we wait for, and not the client's upload. */
   #appIsDue(): boolean {
     if (this.#state === 'receiving') return false;
-    return this.#request.sent || this.#upstream?.backlogged === true || this.#response.headSent;
+    return this.#request.sent || this.#call.upstream?.backlogged === true || this.#response.headSent;
   }
 
   // ---- steps
 
   #checkout(): void {
     this.#transition('waiting', 'request is there');
-    this.#askPool();
-  }
-
-  #askPool(): void {
-    const queueSeconds = this.config.request.maxRequestQueueTime;
-    const options = checkoutOptions(this.options, this.#route?.wish, queueSeconds);
-    const result = this.gateway.source.checkout(this.config.app, this, options);
-    if ('target' in result) this.onSession(result);
-    // The pool may have called back before it returned.
-    else if (this.#state === 'waiting' && this.#session === undefined) this.#ticket = result;
-  }
-
-  /** Writes the request to a connection of the session's process. */
-  #send(fresh: boolean): void {
-    const session = this.#session;
-    assert(session !== undefined, 'sending needs a session');
-    const replayable = (this.frame.flags & REQUEST_FLAG.REPLAYABLE) !== 0;
-    const upstream = this.gateway.upstreams.take(session.target, this.gateway.now, replayable, fresh);
-    this.#upstream = upstream;
-    upstream.user = this;
-    this.#lastActivity = this.gateway.now;
-    if (this.#sentAt < 0) this.#sentAt = this.gateway.now;
-    if (this.#state === 'waiting') this.#transition('sending', 'session');
-    this.#request.send(upstream);
+    this.#call.start();
   }
 
   /** Where body bytes may go on to at once. */
   #sendingTo(): UpstreamConnection | undefined {
-    return this.#state === 'sending' || this.#state === 'responding' ? this.#upstream : undefined;
+    return this.#state === 'sending' || this.#state === 'responding' ? this.#call.upstream : undefined;
   }
 
   /** The app's connection has ended, by FIN (`clean`) or otherwise. */
   #upstreamOver(clean: boolean): void {
-    const upstream = this.#upstream;
+    const { upstream } = this.#call;
     if (upstream === undefined || this.over) return;
-    if (this.#state === 'responding') {
-      if (clean && this.#response.untilClose) this.#response.endOfInput();
-      else this.#fail('PSG4003', { error: upstream.error });
-      return;
-    }
-    if (clean) upstream.lookForReset();
-    upstream.destroy();
-    this.#upstream = undefined;
-    if (upstream.connected) this.#afterEnd(upstream);
-    else this.#connectFailed(upstream.error);
-  }
-
-  #afterEnd(upstream: UpstreamConnection): void {
-    const next = this.#tries.afterEnd(upstream, {
-      flags: this.frame.flags,
-      repeatable: this.#request.repeatable,
-      anythingSeen: this.#response.anythingSeen,
-    });
-    if (next === 'again') {
-      this.gateway.counters.retries += 1;
-      this.#send(true);
-    } else if (next === 'elsewhere') {
-      this.#route?.leave();
-      this.#tryElsewhere('app did not read the request');
-    } else this.#noAnswer(upstream.error, upstream.served > 0);
-  }
-
-  #connectFailed(error: string): void {
-    const session = this.#session;
-    if (session === undefined) return;
-    const { again, blame } = this.#tries.afterConnect(error, this.#request.repeatable);
-    if (blame) this.gateway.source.reportConnectFailure(session);
-    if (again) this.#tryElsewhere('app took no connection');
-    else if (this.#tries.deadly) this.#noAnswer('', true);
-    else this.#fail('PSG4007', { error });
-  }
-
-  #noAnswer(error: string, reusedConnection: boolean): void {
-    this.#fail('PSG4001', { error, reusedConnection });
-  }
-
-  /** Another session, of the same process or of another one. */
-  #tryElsewhere(reason: string): void {
-    const session = this.#session;
-    this.#session = undefined;
-    session?.close('app-failed');
-    this.gateway.counters.retries += 1;
-    this.#transition('waiting', reason);
-    // The first time at once (another process may be there), then with the sweep (a full backlog needs a moment).
-    if (this.#tries.moveOn()) this.#askPool();
-    else this.#retryAt = this.gateway.now + 1;
+    if (this.#state !== 'responding') this.#call.ended(upstream, clean);
+    else if (clean && this.#response.untilClose) this.#response.endOfInput();
+    else this.fail('PSG4003', { error: upstream.error });
   }
 
   /** The app's connection has gone in good order or, with `code`, the tunnel is cut: the client's ends, too. */
@@ -420,15 +295,14 @@ export class Exchange implements Waiter, UpstreamUser {
     this.gateway.counters[code === undefined ? 'completed' : 'aborted'] += 1;
     this.#giveBack(code === undefined ? 'ok' : 'canceled');
     if (code === undefined) tunnel.appEnded();
-    else if (!tunnel.endWritten)
-      this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 502, code));
+    else if (!tunnel.endWritten) this.link.write(abortFrame(code));
     this.link.finish();
   }
 
-  /** A failure that this exchange has found itself: into the log, and to the client. */
-  #fail(code: ErrorCode, fields: Fields): void {
+  /** A failure that the exchange or one of its parts has found: into the log, and to the client. */
+  fail(code: ErrorCode, fields: Fields): void {
     this.#report(code, fields);
-    this.#answer(code, fields);
+    this.answer(code, fields);
   }
 
   /** Many requests of an app may fail alike: each app has its own pace. */
@@ -442,52 +316,44 @@ export class Exchange implements Waiter, UpstreamUser {
     this.gateway.counters.completed += 1;
   }
 
-  /** Ends the exchange with an error page or, when the head is out, with ABORT. */
-  #answer(code: ErrorCode, details: Fields): void {
+  /** A failure that the log has already: ends the exchange with an error page or, when the head is out, with ABORT. */
+  answer(code: ErrorCode, details: Fields): void {
     if (!this.#response.headSent) return this.#show(code, details);
     this.#transition('aborted', code);
     this.gateway.counters.aborted += 1;
     this.#response.dispose();
     this.#giveBack('app-failed');
-    this.link.write(encodeRefusal(FRAME.ABORT, errorRow(code).status ?? 500, code));
+    this.link.write(abortFrame(code));
     this.link.coreEnded();
   }
 
   #show(code: ErrorCode, details: Fields): void {
-    const { requestId, headMethod } = this;
-    const { app } = this.config;
     this.gateway.counters.errors += 1;
     const headerBlock = this.#request.headerBlock.toString('latin1');
     this.#giveBack('app-failed');
-    const told = app.settings.friendlyErrorPages ? details : undefined;
-    const answer = errorAnswer(code, told, { requestId, headerBlock, headMethod });
-    const own = customPage(this.gateway.pages, app, answer);
-    if (own === undefined) return this.#showPage(answer);
+    const { requestId } = this;
+    const { headMethod } = this.#response;
+    const request = { requestId, headerBlock, headMethod };
+    const page = errorResponse(this.gateway.pages, this.config.app, code, details, request);
+    if (Buffer.isBuffer(page)) return this.#showPage(code, page);
     this.#transition('answering', code);
-    void own.then((page) => this.#showPage(answer, page));
+    void page.then((frames) => this.#showPage(code, frames));
   }
 
-  #showPage(answer: ErrorAnswer, page?: Buffer): void {
+  #showPage(code: ErrorCode, frames: Buffer): void {
     // The client may have left meanwhile.
     if (this.over) return;
-    this.#transition('done', answer.code);
-    this.link.write(errorFrames(answer, page));
+    this.#transition('done', code);
+    this.link.write(frames);
     this.link.coreEnded();
   }
 
   /** Gives back everything that this exchange holds. */
   #giveBack(outcome: SessionOutcome): void {
-    const { link } = this;
-    this.#ticket?.cancel();
-    this.#ticket = undefined;
-    this.#upstream?.destroy();
-    this.#upstream = undefined;
-    const session = this.#session;
-    this.#session = undefined;
-    session?.close(outcome);
+    this.#call.close(outcome);
     this.#request.dispose();
     // What the shim still sends is read and dropped.
-    link.resume();
+    this.link.resume();
   }
 
   /** The only place that writes the state. */

@@ -1,6 +1,6 @@
 /**
  * May a request be sent again after its connection has ended without an answer, and to whom? Rules and what they have to
- * remember of one request; exchange.ts asks and acts. Whatever may have had an effect is never repeated (RFC 9110 §9.2.2),
+ * remember of one request; app-call.ts asks and acts. Whatever may have had an effect is never repeated (RFC 9110 §9.2.2),
  * and nothing of which a byte of an answer came.
  *
  * How a connection ends tells whether the app has read the request (`UpstreamConnection.error`):

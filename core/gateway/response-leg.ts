@@ -4,7 +4,7 @@
  * very buffer it was read into, with its frame header in the room before it.
  */
 import { END_FRAME, writeFrameHeader } from '../wire/encoder.js';
-import { FRAME, FRAME_HEADER } from '../wire/frames.js';
+import { FRAME, FRAME_HEADER, REQUEST_FLAG } from '../wire/frames.js';
 import { encodeHead, writeHeadFrame } from '../wire/head-frame.js';
 import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
@@ -16,13 +16,7 @@ import type { UpstreamConnection } from './upstream.js';
 
 /** The exchange, as far as its answer is concerned. */
 export interface ResponseLegOwner {
-  readonly gatewayPoweredBy: string;
-  readonly headMethod: boolean;
-  readonly upgradeAsked: boolean;
   readonly stickyCookie: string | undefined;
-  /** Where what a slow client does not take goes, and how much of it; 0 = nothing is kept. */
-  readonly bufferDirectory: string;
-  readonly bufferLimit: number;
   responseBegins(): void;
   /** The app has done its part; with `kept` a part of the answer still waits for the client. */
   responseComplete(inStep: boolean, keepAliveSeconds: number, kept: boolean): void;
@@ -33,6 +27,15 @@ export interface ResponseLegOwner {
   responseUnkept(error: NodeJS.ErrnoException): void;
   responseLost(error: NodeJS.ErrnoException): void;
   tunnelBegins(room: Buffer, start: number, end: number): void;
+}
+
+/** What is the same for all answers; a reload changes it. */
+export interface ResponseTerms {
+  /** Value of X-Powered-By, for apps that set none. */
+  readonly poweredBy: string;
+  /** Where what a slow client does not take goes, and how much of it; 0 = nothing is kept. */
+  readonly dataBufferDir: string;
+  readonly responseBufferLimit: number;
 }
 
 const MAX_INTERIM = 10;
@@ -56,21 +59,24 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   #interim = 0;
   #head: ResponseHead | undefined;
 
+  /** @param flags of the REQUEST frame */
   constructor(
-    private readonly link: ShimLink,
     private readonly owner: ResponseLegOwner,
+    private readonly link: ShimLink,
+    private readonly terms: ResponseTerms,
+    private readonly flags: number,
   ) {}
 
   get headMethod(): boolean {
-    return this.owner.headMethod;
+    return (this.flags & REQUEST_FLAG.HEAD_METHOD) !== 0;
   }
 
   get upgradeAsked(): boolean {
-    return this.owner.upgradeAsked;
+    return (this.flags & REQUEST_FLAG.UPGRADE) !== 0;
   }
 
   get poweredBy(): string {
-    return this.owner.gatewayPoweredBy;
+    return this.terms.poweredBy;
   }
 
   get stickyCookie(): string | undefined {
@@ -138,9 +144,9 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
     const { taken } = this.link;
     const slow = this.#takenBefore >= 0 && taken - this.#takenBefore < SLOW_BYTES;
     this.#takenBefore = taken;
-    const { bufferLimit, bufferDirectory } = this.owner;
-    if (!slow || bufferLimit === 0) return;
-    this.#buffer = new ResponseBuffer(bufferDirectory, bufferLimit, this);
+    const { responseBufferLimit, dataBufferDir } = this.terms;
+    if (!slow || responseBufferLimit === 0) return;
+    this.#buffer = new ResponseBuffer(dataBufferDir, responseBufferLimit, this);
     upstream.resume();
   }
 
