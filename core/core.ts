@@ -34,7 +34,8 @@ import { SupervisorFiles } from './spawn/supervisor-files.js';
 import { SupervisorMemory } from './spawn/supervisor-memory.js';
 import { SupervisorSpawner } from './spawn/supervisor-spawner.js';
 import { Channel } from './supervisor/channel.js';
-import { ErrorLog } from './supervisor/logs.js';
+import { lastWords } from './supervisor/last-words.js';
+import { ErrorLog, LAST_LINES_MS } from './supervisor/logs.js';
 import { TO_CORE, type Message } from './supervisor/messages.js';
 import { countersView, MainThreadFront, type Front } from './threads/front.js';
 import { GatewayThreads } from './threads/gateway-threads.js';
@@ -60,7 +61,7 @@ interface Rooms {
 }
 
 class Core {
-  readonly #errorLog = new ErrorLog();
+  readonly #errorLog = new ErrorLog('core');
   readonly #threshold = new LogThreshold();
   readonly #sink = createWinstonSink(this.#errorLog);
   readonly #log = new Log('core', this.#sink, this.#threshold);
@@ -94,6 +95,12 @@ class Core {
   /** An uncaught exception: the supervisor starts another core, which adopts the processes. */
   crashed(error: unknown): never {
     crash(this.#log, error);
+  }
+
+  /** The process ends, for whatever reason: what its log has not taken goes to the supervisor, which lives on. */
+  finishLog(): void {
+    const unwritten = this.#errorLog.finish(LAST_LINES_MS);
+    if (unwritten.length > 0) this.#channel.send({ type: 'LAST_WORDS', ...lastWords(unwritten) });
   }
 
   #configure(config: Message<'CORE_CONFIG'>, errorLog: number | undefined): void {
@@ -247,6 +254,7 @@ class Core {
 
   #exit(reason: string): void {
     this.#lifecycle.transition('stopped', reason);
+    this.finishLog();
     this.#channel.close();
     process.exit(0);
   }
@@ -268,6 +276,7 @@ function main(): void {
   setDumpable(false);
   const core = new Core();
   process.on('uncaughtException', (error) => core.crashed(error));
+  process.on('exit', () => core.finishLog());
   // Ending is the supervisor's decision and comes over the channel; SIGTERM is only its second means.
   process.on('SIGTERM', () => process.exit(0));
   for (const signal of ['SIGINT', 'SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => undefined);

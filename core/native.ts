@@ -150,6 +150,24 @@ export interface ReadBytes {
   readonly bytes: Buffer;
 }
 
+export interface LogWriterLine {
+  /** For the system's log: level and facility as in <syslog.h>. */
+  readonly priority: number;
+  /** With its line end where it goes to a descriptor. */
+  readonly text: string;
+}
+
+export interface LogWriter {
+  /** Never waits. */
+  push(priority: number, text: string): void;
+  /** Bytes that are not written, and what their lines cost in memory beside them. */
+  waiting(): number;
+  /** Waits until all is written or a write has failed, at most `limitMs`; tells whether all is. */
+  flush(limitMs: number): boolean;
+  /** Ends the thread; gives back the lines of which nothing is on its way. */
+  stop(): LogWriterLine[];
+}
+
 interface Addon {
   spawnProcess(plan: NativeSpawnPlan, done: (failure: SpawnFailure | undefined) => void): SpawnedChild;
   signalProcess(pidfd: number, signal: number): void;
@@ -184,7 +202,7 @@ interface Addon {
   readBytes(fd: number, limit: number, done: (result: ReadBytes) => void): void;
   setDumpable(on: boolean): void;
   setDeathSignal(signal: number): void;
-  syslog(priority: number, facility: number, tag: string, text: string): void;
+  startLogWriter(fd: number): LogWriter;
 }
 
 export interface ListenOptions {
@@ -431,7 +449,10 @@ export function setDeathSignal(signal: number): void {
   addon().setDeathSignal(signal);
 }
 
-/** One line to the system's log; priority and facility are the numbers of <syslog.h> (facility 8 × n). */
-export function syslog(priority: number, facility: number, tag: string, text: string): void {
-  addon().syslog(priority, facility, tag, text);
+/**
+ * Writes log lines on a thread of its own: to a duplicate of `fd`, or, if that is -1, to the system's log. A log that
+ * takes no bytes holds up nobody; how much may wait is the caller's decision.
+ */
+export function startLogWriter(fd: number): LogWriter {
+  return addon().startLogWriter(fd);
 }

@@ -3,7 +3,6 @@
  * else comes in the CONFIG message. Loads all of its code now; nothing is required later.
  */
 import fs from 'node:fs';
-import { crash } from './base/crash.js';
 import { FdSink } from './base/fd-sink.js';
 import { Log, LogThreshold } from './base/log.js';
 import { errorText } from './base/errors.js';
@@ -23,11 +22,9 @@ function main(): void {
     log.report('PSG7019', { why: errorText(error) });
     process.exit(1);
   }
-  process.on('uncaughtException', (error) => {
-    // Apps and core end with us (death signal); Apache's parent starts a new supervisor.
-    crash(log, error);
-  });
   const supervisor = new Supervisor(CONTROL_FD, (code) => process.exit(code));
+  process.on('uncaughtException', (error) => supervisor.crashed(error));
+  process.on('exit', () => supervisor.finishLog());
   process.on('SIGCHLD', () => supervisor.childEnded());
   for (const signal of STOP_SIGNALS) process.on(signal, () => supervisor.stop(signal));
   process.on('SIGHUP', () => undefined);

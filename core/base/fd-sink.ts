@@ -1,7 +1,7 @@
 /**
- * A log sink on a descriptor (the error log of Apache, or a terminal), in the shape of Apache's own error log.
- * Writes are synchronous and small; a full pipe or disk loses the line and counts it instead of blocking for ever
- * or failing a request.
+ * A log sink on a descriptor, in the shape of Apache's own error log. Writes are synchronous: only for the first words
+ * of a process, before the addon is there; everything later goes through ErrorLog (supervisor/logs.ts), which
+ * never waits for its reader.
  */
 import { writeSync } from 'node:fs';
 import type { Level, LogSink } from './log.js';
@@ -18,21 +18,16 @@ export function apacheTime(date: Date): string {
   return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')}000 ${date.getFullYear()}`;
 }
 
+/** A line of our own, without its end. */
+export function apacheLine(date: Date, level: Level, room: string, text: string): string {
+  return `[${apacheTime(date)}] [passenger_${room}:${level}] [pid ${process.pid}] ${text}`;
+}
+
 export class FdSink implements LogSink {
-  #lost = 0;
-
-  constructor(
-    public fd: number,
-    private readonly wall: () => Date = () => new Date(),
-  ) {}
-
-  /** Lines that could not be written so far. */
-  get lost(): number {
-    return this.#lost;
-  }
+  constructor(private readonly fd: number) {}
 
   write(level: Level, room: string, text: string): void {
-    this.writeLine(`[${apacheTime(this.wall())}] [passenger_${room}:${level}] [pid ${process.pid}] ${text}`);
+    this.writeLine(apacheLine(new Date(), level, room, text));
   }
 
   /** Writes a finished line as it is. */
@@ -40,8 +35,7 @@ export class FdSink implements LogSink {
     try {
       writeSync(this.fd, `${line}\n`);
     } catch {
-      // EAGAIN, ENOSPC, EPIPE: the log is not worth a request.
-      this.#lost += 1;
+      // EAGAIN, ENOSPC, EPIPE: the log is not worth the process.
     }
   }
 }

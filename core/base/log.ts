@@ -28,10 +28,14 @@ export class LogThreshold {
   }
 }
 
-/** Renders a field's value so that one event stays one line and cannot imitate another. */
+/** Renders a field's value so that one event stays one line, cannot imitate another and steers no terminal. */
 function fieldText(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value);
-  return /^[\w./:@%+,-]+$/.test(value) ? value : JSON.stringify(value);
+  if (/^[\w./:@%+,-]+$/.test(value)) return value;
+  // JSON leaves these as they are: DEL, the control characters of Latin-1, the line ends of Unicode.
+  return JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }
 
 export function formatFields(fields: Fields): string {

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { constants } from 'node:os';
+import { crash } from '../base/crash.js';
 import { PassengerError } from '../base/errors.js';
 import { Log, LogThreshold } from '../base/log.js';
 import { systemClock, type Clock } from '../base/clock.js';
@@ -12,7 +13,8 @@ import { Configuration } from './configuration.js';
 import { ControlSocket } from './control.js';
 import { CoreProcess, LIMITS } from './core-process.js';
 import { InstanceDirectory } from './instance-directory.js';
-import { ErrorLog } from './logs.js';
+import { heardWords } from './last-words.js';
+import { ErrorLog, LAST_LINES_MS } from './logs.js';
 import type { FromApache, Message } from './messages.js';
 import { protectFromOomKiller } from './oom.js';
 import { ProcessTable, signalName, type AppProcess } from './processes.js';
@@ -41,7 +43,7 @@ interface Running {
 }
 
 export class Supervisor {
-  readonly #logs = new ErrorLog();
+  readonly #logs = new ErrorLog('supervisor');
   readonly #logFile: ServerLog;
   readonly #threshold = new LogThreshold();
   readonly #log = new Log('supervisor', this.#logs, this.#threshold);
@@ -129,7 +131,8 @@ export class Supervisor {
       {
         introduce: () => this.#introduce(),
         serving: () => this.#tellStarted(),
-        request: (request) => this.#running?.requests.handle(request),
+        request: (request) =>
+          request.type === 'LAST_WORDS' ? this.#heard(request) : this.#running?.requests.handle(request),
         impossible: (failure) => this.#fail(failure),
         stopped: () => this.#log.info('core has stopped'),
       },
@@ -147,6 +150,12 @@ export class Supervisor {
     };
     this.#running = { directory, core, requests: new RequestHandler(context, this.#log) };
     core.start();
+  }
+
+  /** Of a core that is about to end. */
+  #heard({ lines, lost }: Message<'LAST_WORDS'>): void {
+    for (const line of heardWords(lines)) this.#logs.writeLine(line, 'error');
+    if (lost > 0) this.#logs.lost(lost);
   }
 
   async #coreIdentity(message: Message<'CONFIG'>): Promise<Identity | undefined> {
@@ -235,6 +244,16 @@ export class Supervisor {
     const core = this.#running?.core;
     if (core === undefined) release();
     else core.send({ type: 'EXITED', pid: app.pid, code: facts.code, signal }, [], release);
+  }
+
+  /** An uncaught exception: core and apps end with us (death signal), Apache's parent starts a new supervisor. */
+  crashed(error: unknown): never {
+    crash(this.#log, error);
+  }
+
+  /** The process ends, for whatever reason. */
+  finishLog(): void {
+    this.#logs.finish(LAST_LINES_MS);
   }
 
   /** SIGCHLD. */

@@ -202,6 +202,8 @@ export const MESSAGES = {
   },
   /** For a core that may not look into /proc itself. */
   MEMORY: { kind: 70, limit: CHANNEL_LIMIT, fields: { pid: [1, 'u32'] } },
+  /** Of a core that ends: errors and warnings that its log did not take in time, and how many other lines. */
+  LAST_WORDS: { kind: 71, limit: CHANNEL_LIMIT, fields: { lines: [1, 'text[]'], lost: [2, 'u32'] } },
 } as const satisfies Readonly<Record<string, MessageRow>>;
 
 export const SPAWN_KINDS = ['node', 'command', 'meteor', 'detect'] as const;
@@ -344,7 +346,16 @@ export const TO_CORE = [
   'OPENED',
   'LOG',
 ] as const;
-export const FROM_CORE = ['READY', 'HEARTBEAT', 'SPAWN', 'SIGNAL', 'STAT', 'MEMORY', 'OPEN'] as const;
+export const FROM_CORE = [
+  'READY',
+  'HEARTBEAT',
+  'SPAWN',
+  'SIGNAL',
+  'STAT',
+  'MEMORY',
+  'OPEN',
+  'LAST_WORDS',
+] as const;
 export const FROM_APACHE = ['CONFIG', 'STOP'] as const;
 export const TO_APACHE = ['STARTED', 'FAILED'] as const;
 export type ToCore = Message<(typeof TO_CORE)[number]>;

@@ -5,6 +5,7 @@ namespace {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   passenger::bind_files(env, exports);
+  passenger::bind_log(env, exports);
   passenger::bind_openings(env, exports);
   passenger::bind_processes(env, exports);
   passenger::bind_sockets(env, exports);

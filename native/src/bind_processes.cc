@@ -3,7 +3,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -202,13 +201,6 @@ void set_death_signal(const Napi::CallbackInfo& info) {
   if (prctl(PR_SET_PDEATHSIG, number(info[0]), 0, 0, 0) != 0) throw_errno(info.Env(), errno, "prctl");
 }
 
-void write_syslog(const Napi::CallbackInfo& info) {
-  const std::string text = info[2].As<Napi::String>().Utf8Value() + "[" + std::to_string(getpid()) + "]: " +
-                           info[3].As<Napi::String>().Utf8Value();
-  // The tag is part of the text: openlog would keep a pointer for ever.
-  syslog(number(info[0]) | number(info[1]), "%s", text.c_str());
-}
-
 }  // namespace
 
 void bind_processes(Napi::Env env, Napi::Object exports) {
@@ -219,7 +211,6 @@ void bind_processes(Napi::Env env, Napi::Object exports) {
   exports.Set("reap", Napi::Function::New(env, reap));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable));
   exports.Set("setDeathSignal", Napi::Function::New(env, set_death_signal));
-  exports.Set("syslog", Napi::Function::New(env, write_syslog));
 }
 
 }  // namespace passenger

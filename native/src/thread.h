@@ -23,6 +23,7 @@ class Task {
 void run_task(Napi::Env env, Napi::Function done, std::unique_ptr<Task> task);
 
 void bind_files(Napi::Env env, Napi::Object exports);
+void bind_log(Napi::Env env, Napi::Object exports);
 void bind_openings(Napi::Env env, Napi::Object exports);
 void bind_processes(Napi::Env env, Napi::Object exports);
 void bind_sockets(Napi::Env env, Napi::Object exports);

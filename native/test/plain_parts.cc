@@ -17,6 +17,7 @@
 
 #include "../src/child.h"
 #include "../src/files.h"
+#include "../src/log_writer.h"
 #include "../src/openings.h"
 #include "../src/sockets.h"
 #include "../src/users.h"
@@ -287,6 +288,51 @@ void openings() {
   rmdir(directory);
 }
 
+std::string drain(int fd, size_t bytes) {
+  std::string all;
+  char part[65536];
+  while (all.size() < bytes) {
+    const ssize_t got = read(fd, part, sizeof part);
+    if (got <= 0) break;
+    all.append(part, static_cast<size_t>(got));
+  }
+  return all;
+}
+
+void log_lines() {
+  using std::chrono::milliseconds;
+  int ends[2];
+  expect(pipe(ends) == 0, "pipe");
+  auto writer = LogWriter::start(ends[1]);
+  std::string all;
+  for (int i = 0; i < 3000; i++) {
+    const std::string line = std::string(i % 700 == 0 ? 9000 : 40, 'x') + std::to_string(i) + "\n";
+    all += line;
+    writer->push({0, line});
+  }
+  expect(!writer->flush(milliseconds(30)) && writer->waiting() > 0, "nobody reads");
+  std::thread reader([&] { expect(drain(ends[0], all.size()) == all, "order"); });
+  expect(writer->flush(milliseconds(10000)) && writer->waiting() == 0, "all is written");
+  reader.join();
+  while (writer->waiting() == 0) writer->push({0, std::string(4000, 'y') + "\n"});
+  for (int i = 0; i < 100; i++) writer->push({0, std::string(4000, 'y') + "\n"});
+  writer->flush(milliseconds(30));
+  const size_t rest = writer->stop().size();
+  expect(rest > 50 && rest <= 100, "what is not on its way comes back");
+  expect((fcntl(ends[1], F_GETFL) & O_NONBLOCK) == 0, "the descriptor is as it was");
+  close(ends[1]);
+  // The end of file comes: the writer's duplicate is closed.
+  expect(drain(ends[0], 1 << 30).size() > 0, "what was written");
+  close(ends[0]);
+
+  const int full = open("/dev/full", O_WRONLY);
+  writer = LogWriter::start(full);
+  writer->push({0, "lost\n"});
+  expect(!writer->flush(milliseconds(5000)), "a full disk");
+  expect(writer->stop().size() <= 1, "stopped while it waits");
+  close(full);
+}
+
 void accounts() {
   const auto root = user_by_uid(0);
   expect(root.has_value() && root->name == "root", "root");
@@ -305,6 +351,7 @@ int main() {
   records();
   files_and_sockets();
   openings();
+  log_lines();
   accounts();
   expect(std::string(step_name(9999)) == "unknown", "step name");
   fprintf(stderr, "%d broken\n", broken);

@@ -10,6 +10,7 @@ const NATIVE = path.join(__dirname, '..', '..', '..', 'native');
 const SOURCES = [
   'src/child.cc',
   'src/files.cc',
+  'src/log_writer.cc',
   'src/openings.cc',
   'src/sockets.cc',
   'src/users.cc',

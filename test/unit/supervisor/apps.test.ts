@@ -214,6 +214,17 @@ test('signals reach children of ours only', asRoot, async (t) => {
   assert.equal(isGone(driver.pid), false);
 });
 
+test(
+  'what the log of a core that ends did not take is told by the supervisor, in whole lines',
+  asRoot,
+  async (t) => {
+    const driver = await serving(t);
+    driver.send({ type: 'LAST_WORDS', lines: ['PSG0001 a reason', 'two\nlines'], lost: 7 });
+    await eventually(5000, 'all is told', () => /PSG0002 .* lines=7\n/.test(driver.log));
+    assert.match(driver.log, /^PSG0001 a reason\ntwo\?lines$/m);
+  },
+);
+
 test('MEMORY tells the resident size of children of ours, and nothing about others', asRoot, async (t) => {
   const driver = await serving(t, allowed);
   const pid = await startApp(driver, 1, LOOP);
