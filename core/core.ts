@@ -3,6 +3,7 @@
  * supervisor with descriptor 2 = the error log, 3 = channel to the supervisor, 4 = socket for the Apache module,
  * 5 = admin socket. Puts the rooms together and takes them through the life of the core; decides nothing itself.
  */
+import './base/plain-stdio.js';
 import { AdminServer } from './admin/admin-server.js';
 import { readlinkSync } from 'node:fs';
 import path from 'node:path';

@@ -2,6 +2,7 @@
  * Entry of the supervisor, started by Apache's parent: descriptor 1 and 2 the error log, 3 the control socket. Everything
  * else comes in the CONFIG message. Loads all of its code now; nothing is required later.
  */
+import './base/plain-stdio.js';
 import fs from 'node:fs';
 import { FdSink } from './base/fd-sink.js';
 import { Log, LogThreshold } from './base/log.js';

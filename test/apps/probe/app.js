@@ -272,8 +272,14 @@ const ROUTES = {
     process.stderr.write(`${q.get('line')} on stderr\n`);
     text(res, 'logged');
   },
+  // Any bytes, as hexadecimal digits.
+  '/write': (req, res, q) => {
+    process.stdout.write(Buffer.from(q.get('hex'), 'hex'));
+    text(res, 'written');
+  },
   '/flood': (req, res, q) => {
-    for (let n = 1; n <= Number(q.get('lines')); n += 1) process.stdout.write(`flood ${n}\n`);
+    const pad = 'x'.repeat(Number(q.get('pad') ?? 0));
+    for (let n = 1; n <= Number(q.get('lines')); n += 1) process.stdout.write(`flood ${n}${pad}\n`);
     if (q.get('then') === 'crash') throw new Error('died behind a flood');
     text(res, 'flooded');
   },

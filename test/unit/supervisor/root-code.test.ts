@@ -13,7 +13,7 @@ function closure(file: string, seen = new Set<string>()): Set<string> {
   seen.add(file);
   const text = fs.readFileSync(file, 'utf8');
   assert.doesNotMatch(text, /\brequire\(|\bimport\(/, `${file} loads code later`);
-  for (const [, from = ''] of text.matchAll(/^(?:import|export)[^;]*?from '([^']+)';/gm)) {
+  for (const [, from = ''] of text.matchAll(/^(?:import|export) (?:[^;]*?from )?'([^']+)';/gm)) {
     if (from.startsWith('.')) closure(path.join(path.dirname(file), from.replace(/\.js$/, '.ts')), seen);
     else assert.ok(BUILT_IN.has(from), `${file} imports ${from}`);
   }
