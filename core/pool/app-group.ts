@@ -13,6 +13,7 @@
  *  5. A draining process has open sessions; without any it is stopped at once.
  *  6. Ready processes run the current code, except those that are about to be replaced (deployment.ts).
  *  7. While a pause after failures lasts and nothing runs, nobody waits: everybody gets the stored error.
+ *  8. No more processes serve than PassengerMaxInstances allows, also when a reload has lowered it.
  */
 import type { Clock } from '../base/clock.js';
 import type { PassengerError } from '../base/errors.js';

@@ -61,7 +61,12 @@ function assertGroup(group: AppGroup, pool: Pool, current: boolean): void {
     }
   }
   assertWaiting(group, pool, current);
-  if (!pool.adopting) assertDeployment(group, pool);
+  if (!pool.adopting) {
+    const { maxInstances } = group.limits;
+    const allowed = maxInstances === 0 || group.retired || group.serving.length <= maxInstances;
+    assert(allowed, 'group rule 8: PassengerMaxInstances');
+    assertDeployment(group, pool);
+  }
   assertMinimum(group, pool);
 }
 

@@ -12,7 +12,7 @@ import type { Clock, ClockTimer } from '../base/clock.js';
 import type { AppGroup } from './app-group.js';
 import { occupies, type AppProcess, type ProcessState } from './app-process.js';
 import { IdleOrder } from './idle-order.js';
-import { busyLeavers, decideGrowth } from './scaling.js';
+import { busyLeavers, decideGrowth, surplusLeavers } from './scaling.js';
 import type { Turn } from './turn.js';
 
 export interface RoomHost {
@@ -172,6 +172,7 @@ export class Room {
       this.#starving.delete(group);
       return;
     }
+    this.#keepLimit(group);
     const load = group.load();
     const growth = decideGrowth(load, this.host.maxPoolSize - this.#taken);
     for (let started = 0; started < growth.start; started += 1) group.start();
@@ -185,6 +186,14 @@ export class Room {
     if (growth.starving) return;
     if (growth.short > 0) this.#short.add(group);
     if (substitutes < load.substitutes) this.#later.add(group);
+  }
+
+  /** PassengerMaxInstances may have been lowered. */
+  #keepLimit(group: AppGroup): void {
+    const isWorn = (process: AppProcess): boolean => group.worn.includes(process);
+    for (const process of surplusLeavers(group.serving, group.limits.maxInstances, isWorn)) {
+      process.drain('more than PassengerMaxInstances');
+    }
   }
 
   #makeWay(): boolean {

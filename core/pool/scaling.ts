@@ -79,6 +79,30 @@ export function decideGrowth(load: GroupLoad, room: number): Growth {
   return { start, short, starving };
 }
 
+/** A process of a group that has more than PassengerMaxInstances. */
+export interface Surplus {
+  readonly sessions: number;
+  readonly lastUsed: number;
+}
+
+/**
+ * Which processes leave because the group's limit has been lowered: worn ones first, then the least busy, of those the
+ * longest idle.
+ * @param limit 0 = none
+ */
+export function surplusLeavers<P extends Surplus>(
+  ready: readonly P[],
+  limit: number,
+  isWorn: (process: P) => boolean,
+): readonly P[] {
+  if (limit === 0 || ready.length <= limit) return [];
+  return [...ready]
+    .sort((a, b) => a.lastUsed - b.lastUsed)
+    .sort((a, b) => a.sessions - b.sessions)
+    .sort((a, b) => Number(isWorn(b)) - Number(isWorn(a)))
+    .slice(0, ready.length - limit);
+}
+
 /** A process as a candidate for leaving. */
 export interface Leaver {
   readonly sessions: number;

@@ -110,6 +110,21 @@ rule('settings that changed count after the reload', {}, async (scene) => {
   await eventually(20_000, 'the old group is gone', () => appPids(apache).length === 1);
 });
 
+rule('limits that a reload has lowered or raised hold with its first request', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', 'PassengerMinInstances 4\nPassengerMaxInstances 0');
+  const settles = async (count: number): Promise<void> => {
+    await ask(apache.port, 'a.test', '/');
+    await eventually(20_000, `${count} processes`, () => appPids(apache, app).length === count);
+  };
+  await settles(4);
+  edit(apache, 'PassengerMaxInstances 0', 'PassengerMaxInstances 2');
+  await apache.graceful();
+  await settles(2);
+  edit(apache, 'PassengerMaxInstances 2', 'PassengerMaxInstances 3');
+  await apache.graceful();
+  await settles(3);
+});
+
 rule('a broken configuration: the reload is refused and the old one keeps serving', {}, async (scene) => {
   const { apache } = await scene.serve('probe');
   await ask(apache.port, 'a.test', '/');

@@ -1,6 +1,7 @@
 /** MaxPoolSize: who gets a place, who makes way, and what becomes of idle processes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { AppConfig } from '../../../core/config/app-config.js';
 import { appConfig, Bench, serverSettings, type FakeRequest } from './pool-fixture.js';
 
 const pids = (bench: Bench): number[] => bench.spawner.alive.map((process) => process.pid);
@@ -184,6 +185,42 @@ test('PassengerMaxInstances goes before MaxInstancesPerApp, and both before the 
   await bench.settle();
   assert.equal(bench.spawner.alive.filter((process) => process.config.appRoot === '/srv/a').length, 2);
   assert.equal(bench.spawner.alive.filter((process) => process.config.appRoot === '/srv/b').length, 1);
+});
+
+test('a lowered MaxInstancesPerApp holds at once: idle processes go first, busy ones finish', async () => {
+  const bench = new Bench({ maxPoolSize: '10' });
+  const config = appConfig('a', { minInstances: '4', redeployOnReload: 'off' });
+  const busy = [await bench.served(config), await bench.served(config)];
+  await bench.settle();
+  assert.equal(bench.spawner.alive.length, 4);
+  const lower = (maxInstancesPerApp: string, generation: number): void =>
+    bench.pool.reload(serverSettings({ maxPoolSize: '10', maxInstancesPerApp }), generation);
+  lower('2', 1);
+  await bench.settle();
+  assert.deepEqual(
+    pids(bench),
+    busy.map(({ pid }) => pid),
+  );
+  lower('1', 1);
+  await bench.settle();
+  const states = bench.pool.snapshot().groups[0]?.processes.map(({ state }) => state);
+  assert.deepEqual(states?.sort(), ['draining', 'ready']);
+  for (const request of busy) request.close();
+  await bench.settle();
+  assert.equal(bench.spawner.alive.length, 1);
+});
+
+test('a lowered PassengerMaxInstances holds with the first request that brings it, while the code is replaced', async () => {
+  const bench = new Bench({ maxPoolSize: '10' });
+  const app = (maxInstances: string): AppConfig => appConfig('a', { minInstances: '4', maxInstances });
+  (await bench.served(app('0'))).close();
+  await bench.settle();
+  bench.pool.reload(serverSettings({ maxPoolSize: '10' }), 2);
+  (await bench.served(app('2'), { generation: 2 })).close();
+  assert.equal(bench.group(app('2')).serving.length, 2, 'old ones, until the new code is ready');
+  await bench.settle();
+  assert.deepEqual(pids(bench).length, 2);
+  assert.equal(bench.group(app('2')).deployment, 'settled');
 });
 
 test('a raised MaxPoolSize serves those who wait, a lowered one drains idle processes first', async () => {

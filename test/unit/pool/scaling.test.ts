@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Backoff } from '../../../core/pool/backoff.js';
-import { busyLeavers, decideGrowth, type GroupLoad } from '../../../core/pool/scaling.js';
+import { busyLeavers, decideGrowth, surplusLeavers, type GroupLoad } from '../../../core/pool/scaling.js';
 
 function load(facts: Partial<GroupLoad>): GroupLoad {
   return {
@@ -145,4 +145,16 @@ test('a reset ends the pause and the series', () => {
   backoff.reset();
   assert.equal(backoff.active(1001), false);
   assert.equal(backoff.startFailed(2000), 1000);
+});
+
+test('beyond a lowered limit, worn processes leave first, then the least busy, of those the longest idle', () => {
+  const process = (name: string, sessions: number, lastUsed: number) => ({ name, sessions, lastUsed });
+  const old = process('old', 9, 5);
+  const ready = [process('busy', 2, 1), process('late', 0, 4), old, process('early', 0, 3)];
+  const leavers = (limit: number): string[] =>
+    surplusLeavers(ready, limit, (other) => other === old).map(({ name }) => name);
+  assert.deepEqual(leavers(1), ['old', 'early', 'late']);
+  assert.deepEqual(leavers(3), ['old']);
+  assert.deepEqual(leavers(4), []);
+  assert.deepEqual(leavers(0), [], 'no limit');
 });
