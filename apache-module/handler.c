@@ -258,11 +258,16 @@ static int finish(psg_exchange *exchange, enum psg_outcome outcome)
     }
 }
 
-static void prepare(psg_exchange *exchange, request_rec *r, const psg_app *app)
+/* OK, or the status of a request whose body failed at once. */
+static int prepare(psg_exchange *exchange, request_rec *r, const psg_app *app)
 {
     memset(exchange, 0, sizeof *exchange);
     exchange->r = r;
     exchange->app = app;
+    exchange->head.has_body = psg_request_has_body(r);
+    if (exchange->head.has_body && psg_upload_begin(exchange) != PSG_GOING_ON) {
+        return r->connection->aborted ? HTTP_BAD_REQUEST : exchange->status;
+    }
     psg_settings_block(r, app, &exchange->settings);
     psg_request_head_build(r, app, &exchange->head);
     exchange->client_fd = psg_client_descriptor(r);
@@ -270,10 +275,17 @@ static void prepare(psg_exchange *exchange, request_rec *r, const psg_app *app)
     exchange->body_ended = !exchange->head.has_body;
     exchange->side_open = (exchange->head.flags & PSG_REQUEST_UPGRADE) != 0;
     exchange->frame_needs = PSG_FRAME_HEADER_SIZE;
-    exchange->body_activity = psg_now();
-    if (exchange->head.has_body) {
-        exchange->body = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    return OK;
+}
+
+static int fits_into_request(const psg_exchange *exchange)
+{
+    if (PSG_REQUEST_FACTS_SIZE + exchange->settings.length + exchange->head.length <= PSG_MAX_REQUEST) {
+        return 1;
     }
+    PSG_LOG(APLOG_ERR, 0, exchange->r, "PSG1014", "settings and header fields are too large for one request settings=%lu fields=%lu",
+            (unsigned long)exchange->settings.length, (unsigned long)exchange->head.length);
+    return 0;
 }
 
 static int run(psg_exchange *exchange)
@@ -300,16 +312,13 @@ static int serve(request_rec *r, const psg_app *app)
     psg_exchange exchange;
     int status;
 
-    prepare(&exchange, r, app);
-    if (PSG_REQUEST_FACTS_SIZE + exchange.settings.length + exchange.head.length > PSG_MAX_REQUEST) {
-        PSG_LOG(APLOG_ERR, 0, r, "PSG1014", "settings and header fields are too large for one request settings=%lu fields=%lu",
-                (unsigned long)exchange.settings.length, (unsigned long)exchange.head.length);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
     if (!psg_share_take(r, app->root)) {
         return psg_explain(r, unavailable(r));
     }
-    status = run(&exchange);
+    status = prepare(&exchange, r, app);
+    if (status == OK) {
+        status = fits_into_request(&exchange) ? run(&exchange) : HTTP_INTERNAL_SERVER_ERROR;
+    }
     psg_share_give(r);
     return psg_explain(r, status);
 }

@@ -198,12 +198,13 @@ typedef struct {
     apr_size_t length;
     apr_uint64_t content_length;
     unsigned char flags;       /* PSG_REQUEST_*, without SETTINGS_CACHED */
-    int has_body;
+    int has_body;              /* set before the head is built: filters take away the fields that say so */
 } psg_request_head;
 
 void psg_settings_child_init(void);
 void psg_settings_block(request_rec *r, const psg_app *app, psg_block *block);
 void psg_request_head_build(request_rec *r, const psg_app *app, psg_request_head *head);
+int psg_request_has_body(request_rec *r);
 const char *psg_request_target(request_rec *r, int keep_original);
 
 /* ---- connect.c ---- */
@@ -291,7 +292,9 @@ int psg_request_send(psg_exchange *exchange, int only_fresh);
 int psg_write_all(int fd, struct iovec *vectors, int count, apr_time_t deadline);
 void psg_cancel(psg_exchange *exchange, enum psg_cancel_reason reason);
 
-/* upload.c: moves as much of the body as both ends take without waiting. */
+/* upload.c: makes exchange->body; before the head is built, which filters may still change. */
+enum psg_outcome psg_upload_begin(psg_exchange *exchange);
+/* Moves as much of the body as both ends take without waiting. */
 enum psg_outcome psg_upload_pump(psg_exchange *exchange);
 int psg_upload_pending(const psg_exchange *exchange);
 

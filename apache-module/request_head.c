@@ -187,13 +187,17 @@ static int may_have_body(request_rec *r)
     return r->main == NULL;
 }
 
+int psg_request_has_body(request_rec *r)
+{
+    return may_have_body(r) && ap_request_has_body(r);
+}
+
 static void body_facts(request_rec *r, psg_request_head *head)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
     const char *coding = apr_table_get(r->headers_in, "Transfer-Encoding");
     apr_off_t number;
 
-    head->has_body = may_have_body(r) && ap_request_has_body(r);
     if (!head->has_body) {
         head->flags |= PSG_REQUEST_NO_BODY;
     }

@@ -119,6 +119,21 @@ static enum psg_outcome take_head(psg_exchange *exchange, const unsigned char *p
     return PSG_GOING_ON;
 }
 
+/* Hints stay in the interim head: a type or length among them must not become that of the final answer. */
+static void set_hints(request_rec *r, psg_head *head)
+{
+    char *text = apr_palloc(r->pool, (apr_size_t)(head->end - head->next) + 1);
+    psg_field field;
+
+    while (psg_head_next(head, &field)) {
+        const char *name = copy_text(&text, field.name, field.name_length);
+        const char *value = copy_text(&text, field.value, field.value_length);
+        if (!is_apaches(name, field.name_length)) {
+            apr_table_addn(r->headers_out, name, value);
+        }
+    }
+}
+
 /* A 103 has fields of its own; those of the final answer must not be among them. */
 static enum psg_outcome take_interim(psg_exchange *exchange, const unsigned char *payload, apr_size_t length)
 {
@@ -133,7 +148,7 @@ static enum psg_outcome take_interim(psg_exchange *exchange, const unsigned char
         return PSG_GOING_ON;  /* Apache has sent its own when it began to read the body */
     }
     r->headers_out = apr_table_make(r->pool, 4);
-    set_fields(r, &head);
+    set_hints(r, &head);
     r->status = (int)head.status;
     r->status_line = apr_psprintf(r->pool, "%03u %.*s", head.status, (int)head.reason_length, head.reason);
     ap_send_interim_response(r, 1);
@@ -283,27 +298,58 @@ enum psg_outcome psg_response_take(psg_exchange *exchange)
     return outcome;
 }
 
-/* HTTP/1.0 without a length ends with the connection: only a reset tells a broken answer from a complete one. */
-static void reset_at_close(psg_exchange *exchange)
+/* What has neither a length nor chunks ends with the connection: only a reset tells a broken answer from a complete one. */
+static void reset_at_close(const psg_exchange *exchange, const request_rec *top)
 {
     struct linger now = {1, 0};
 
-    if (exchange->client_fd >= 0 && exchange->r->proto_num < HTTP_VERSION(1, 1)
-        && apr_table_get(exchange->r->headers_out, "Content-Length") == NULL) {
+    if (exchange->client_fd >= 0 && !top->chunked && apr_table_get(top->headers_out, "Content-Length") == NULL) {
         setsockopt(exchange->client_fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        exchange->r->connection->aborted = 1;
+        top->connection->aborted = 1;
     }
 }
 
+static void forbid_caching(request_rec *r)
+{
+    request_rec *at;
+
+    for (; r->main != NULL; r = r->main) {
+        r->no_cache = 1;
+    }
+    for (at = r; at != NULL; at = at->prev) {
+        at->no_cache = 1;
+    }
+}
+
+/*
+ * Filters of the content give out what they hold, and never see an end: mod_sed swallows the error, and a cache would keep a
+ * complete answer. The error goes behind them, straight to those of the protocol; of a sub-request, to its main's. While
+ * these have not sent the head, they make a 502 of it. Closing is asked for behind the head: before, there were no chunks.
+ */
 void psg_response_break(psg_exchange *exchange)
 {
-    request_rec *r = exchange->r;
+    request_rec *r = exchange->r, *top = r;
     apr_bucket_alloc_t *alloc = exchange->out->bucket_alloc;
+    int head_is_out;
 
+    while (top->main != NULL) {
+        top = top->main;
+    }
+    head_is_out = top->sent_bodyct || top != r;
+    forbid_caching(r);
+    if (head_is_out) {
+        APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_flush_create(alloc));
+        ap_pass_brigade(r->output_filters, exchange->out);
+    }
+    apr_brigade_cleanup(exchange->out);
     r->connection->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(exchange->out, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, alloc));
-    APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_eos_create(alloc));
-    ap_pass_brigade(r->output_filters, exchange->out);
+    if (top == r) {
+        APR_BRIGADE_INSERT_TAIL(exchange->out, apr_bucket_eos_create(alloc));
+    }
+    ap_pass_brigade(top->proto_output_filters, exchange->out);
     apr_brigade_cleanup(exchange->out);
-    reset_at_close(exchange);
+    if (head_is_out) {
+        reset_at_close(exchange, top);
+    }
 }

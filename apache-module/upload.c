@@ -55,6 +55,13 @@ static void add_pending(psg_exchange *exchange, int slot, const void *bytes, apr
     exchange->pending[slot].iov_len = length;
 }
 
+/* Who has sent the whole body does not wait for a 100 any more; with that still due, the answer would have no chunks. */
+static void body_is_whole(psg_exchange *exchange)
+{
+    exchange->body_ended = 1;
+    exchange->r->expecting_100 = 0;
+}
+
 /* pending[] is used from its end, so that what is left is always its tail. */
 static void frame_bytes(psg_exchange *exchange, const char *bytes, apr_size_t length, int last)
 {
@@ -66,7 +73,7 @@ static void frame_bytes(psg_exchange *exchange, const char *bytes, apr_size_t le
     add_pending(exchange, first + 1, bytes, length);
     if (last) {
         add_pending(exchange, 2, body_end, sizeof body_end);
-        exchange->body_ended = 1;
+        body_is_whole(exchange);
     }
     exchange->pending_count = 3 - first;
     exchange->bucket_in_use = 1;
@@ -77,7 +84,7 @@ static void frame_end(psg_exchange *exchange)
     psg_frame_encode(exchange->frame, PSG_BODY_END, 0, 0);
     add_pending(exchange, 2, exchange->frame, sizeof exchange->frame);
     exchange->pending_count = 1;
-    exchange->body_ended = 1;
+    body_is_whole(exchange);
 }
 
 /* Makes a frame of what the brigade holds; 0 when it holds nothing of use. */
@@ -120,6 +127,25 @@ static enum psg_outcome body_failed(psg_exchange *exchange, apr_status_t status)
     r->connection->keepalive = AP_CONN_CLOSE;
     exchange->status = exchange->body_status;
     return exchange->head_passed ? PSG_BROKEN : PSG_STATUS;
+}
+
+/*
+ * Filters of the content change fields when they see the first bytes: mod_deflate takes Content-Encoding off. So with one of
+ * them the head waits for its first bytes, as long as Apache waits for a client.
+ */
+enum psg_outcome psg_upload_begin(psg_exchange *exchange)
+{
+    request_rec *r = exchange->r;
+    apr_status_t status;
+
+    exchange->body_activity = psg_now();
+    exchange->body = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    if (r->input_filters == r->proto_input_filters) {
+        return PSG_GOING_ON;
+    }
+    status = ap_get_brigade(r->input_filters, exchange->body, AP_MODE_READBYTES, APR_BLOCK_READ, READ_SIZE);
+    exchange->body_activity = psg_now();
+    return status == APR_SUCCESS ? PSG_GOING_ON : body_failed(exchange, status);
 }
 
 /* httpd sends it by itself only before a read that waits; ours never do. */

@@ -108,6 +108,7 @@ const SPECIAL: Readonly<Record<string, Expected>> = {
   'B12-600': { status: 600 },
   'B12-999': { status: 999 },
   'B13-103': { interim: [103] },
+  'B13-103-typed': { interim: [103], has: { 'content-type': undefined, 'x-early': undefined } },
   'B13-ten': { interim: Array<number>(10).fill(103), has: { 'x-early': undefined } },
   'B15-204': { status: 204, body: '' },
   'B15-304': { status: 304, body: '', has: { etag: '"x"' } },

@@ -99,6 +99,9 @@ const PASSED = {
   'B12-999': { bytes: `${head('Content-Length: 2\r\n', '999 Odd')}ok` },
   'B12-no-reason': { bytes: 'HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok' },
   'B13-103': { bytes: `${head('Link: </a.css>; rel=preload\r\n', '103 Early Hints')}${good}` },
+  'B13-103-typed': {
+    bytes: `${head('Content-Type: text/x-hint\r\nX-Early: 1\r\n', '103 Early Hints')}${good}`,
+  },
   'B13-100': { bytes: `HTTP/1.1 100 Continue\r\n\r\n${good}` },
   'B13-ten': { bytes: `${head('X-Early: 1\r\n', '103 Early Hints').repeat(10)}${good}` },
   'B15-204': { bytes: `${head('Content-Length: 45\r\n', '204 No Content')}${poison}` },
