@@ -102,10 +102,13 @@ static int is_tls(request_rec *r, int trusted)
     return (forwarded != NULL && strcasecmp(forwarded, "https") == 0) || (variable != NULL && strcasecmp(variable, "on") == 0) || ap_ssl_conn_is_ssl(r->connection);
 }
 
-/* mod_remoteip has taken the client's address from a proxy that it trusts. */
+/*
+ * mod_remoteip has taken the client's address from a field of a proxy that it trusts: then it knows no port. From the PROXY
+ * protocol it knows one, and that speaks for the address alone: the fields are the client's own.
+ */
 static int peer_is_trusted(request_rec *r)
 {
-    return r->useragent_addr != r->connection->client_addr && r->useragent_ip != NULL
+    return r->useragent_addr != r->connection->client_addr && r->useragent_ip != NULL && r->useragent_addr->port == 0
            && strcmp(r->useragent_ip, r->connection->client_ip) != 0;
 }
 

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { gunzipSync, createGunzip } from 'node:zlib';
+import { freePort } from '../../core/cli/private-apache.js';
 import { serveTls } from './certificate.js';
-import { ask } from './client.js';
+import { ask, rawTalk } from './client.js';
 import { type ProbeRequest, rule } from './kit.js';
 
 async function seen(
@@ -162,6 +163,40 @@ rule('mod_remoteip decides who the client is', {}, async (scene) => {
   );
   const headers = await seen(apache.port, '/headers', { 'X-Forwarded-For': '203.0.113.7' });
   assert.equal((headers['x-forwarded-for'] ?? '').split(',')[0]?.trim(), '203.0.113.7');
+  const trusted = await seen(apache.port, '/headers', {
+    'X-Forwarded-For': '203.0.113.7',
+    'X-Forwarded-Proto': 'https',
+  });
+  assert.equal(trusted['x-forwarded-proto'], 'https', 'what the proxy says beside the address');
+});
+
+rule('the PROXY protocol tells the address and nothing else: fields stay the client’s', {}, async (scene) => {
+  const app = await scene.app('probe');
+  const port = await freePort();
+  const front = `Listen 127.0.0.1:${port}
+<VirtualHost 127.0.0.1:${port}>
+ServerName a.test
+DocumentRoot ${app}/public
+<Directory ${app}/public>
+Require all granted
+</Directory>
+RemoteIPProxyProtocol On
+</VirtualHost>`;
+  const apache = await scene.start({
+    modules: ['remoteip'],
+    server: front,
+    vhosts: [{ name: 'a.test', documentRoot: `${app}/public` }],
+  });
+  await ask(apache.port, 'a.test', '/');
+  const answer = await rawTalk(
+    port,
+    'PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\nGET /headers HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n' +
+      'X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Port: 666\r\nX-Real-IP: 6.6.6.6\r\n\r\n',
+  );
+  assert.match(answer, /"x-forwarded-for": "203\.0\.113\.9"/);
+  assert.match(answer, /"x-real-ip": "203\.0\.113\.9"/);
+  assert.match(answer, /"x-forwarded-proto": "http"/);
+  assert.doesNotMatch(answer, /evil|666|6\.6\.6\.6/);
 });
 
 rule('TLS: the app learns https, and bodies pass', {}, async (scene) => {
