@@ -55,11 +55,25 @@ static int has_dot_segment(const char *raw, apr_size_t length)
     return 0;
 }
 
+/* Those of the server: AllowEncodedSlashes counts before any <Directory>, and the merge with one loses it. */
+static const core_dir_config *rules_of_decoding(const request_rec *r)
+{
+    return ap_get_core_module_config(r->server->lookup_defaults);
+}
+
+/* AllowEncodedSlashes NoDecode: "%2F" in the path stands for itself. */
+static int keeps_slashes(const request_rec *r)
+{
+    const core_dir_config *dir = rules_of_decoding(r);
+
+    return dir->allow_encoded_slashes && !dir->decode_encoded_slashes;
+}
+
 /* Does Apache's own reading of these bytes give the path that it decided by? */
 static int means(request_rec *r, const char *raw, apr_size_t length)
 {
     const core_server_config *server = ap_get_core_module_config(r->server->module_config);
-    const core_dir_config *dir = ap_get_core_module_config(r->per_dir_config);
+    const core_dir_config *dir = rules_of_decoding(r);
     unsigned int flags = AP_NORMALIZE_DECODE_UNRESERVED | (server->merge_slashes ? AP_NORMALIZE_MERGE_SLASHES : 0);
     unsigned int unescape = AP_UNESCAPE_URL_KEEP_UNRESERVED;
     char *path;
@@ -67,7 +81,7 @@ static int means(request_rec *r, const char *raw, apr_size_t length)
     if (strncmp(raw, r->uri, length) == 0 && r->uri[length] == '\0' && memchr(raw, '%', length) == NULL) {
         return 1;
     }
-    if (dir->allow_encoded_slashes && !dir->decode_encoded_slashes) {
+    if (keeps_slashes(r)) {
         unescape |= AP_UNESCAPE_URL_KEEP_SLASHES;
     }
     if (has_dot_segment(raw, length)) {
@@ -90,16 +104,16 @@ static int needs_escape(unsigned char c)
            || c == '^' || c == '`' || c == '{' || c == '|' || c == '}';
 }
 
-static char *escape(apr_pool_t *pool, const char *path, apr_size_t room_behind)
+static char *escape(apr_pool_t *pool, const char *path, int slashes_are_escaped)
 {
     static const char digits[] = "0123456789abcdef";
-    char *start = apr_palloc(pool, 3 * strlen(path) + room_behind + 1);
+    char *start = apr_palloc(pool, 3 * strlen(path) + 1);
     char *to = start;
 
     for (; *path != '\0'; path++) {
         unsigned char c = (unsigned char)*path;
 
-        if (needs_escape(c)) {
+        if (needs_escape(c) && !(slashes_are_escaped && strncasecmp(path, "%2f", 3) == 0)) {
             *to++ = '%';
             *to++ = digits[c >> 4];
             *to++ = digits[c & 15];
@@ -165,7 +179,7 @@ const char *psg_request_target(request_rec *r, int keep_original)
         path = (char *)safe_query(r->pool, apr_pstrmemdup(r->pool, raw, path_length));
     }
     else {
-        path = escape(r->pool, r->uri, 0);
+        path = escape(r->pool, r->uri, keeps_slashes(r));
     }
     return query == NULL ? path : apr_pstrcat(r->pool, path, "?", safe_query(r->pool, query), NULL);
 }

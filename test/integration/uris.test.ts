@@ -48,6 +48,17 @@ rule('an encoded slash is refused by Apache unless AllowEncodedSlashes says othe
   apache.allowLog(/AH00026/);
 });
 
+rule('AllowEncodedSlashes NoDecode: an encoded slash arrives as it was sent', {}, async (scene) => {
+  const { apache } = await scene.serve(
+    'probe',
+    'AllowEncodedSlashes NoDecode\nRewriteEngine on\nRewriteRule ^/old/(.*)$ /any/new/$1 [PT]',
+    { modules: ['rewrite'] },
+  );
+  assert.equal(await seenUrl(apache.port, '/any/@scope%2fname%20x'), '/any/@scope%2fname%20x');
+  assert.equal(await seenUrl(apache.port, '/any/100%2525%2F'), '/any/100%2525%2F');
+  assert.equal(await seenUrl(apache.port, '/old/@scope%2Fname%20x'), '/any/new/@scope%2Fname%20x');
+});
+
 rule('a rewritten URI is what the app sees', {}, async (scene) => {
   const { apache } = await scene.serve(
     'probe',
