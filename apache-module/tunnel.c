@@ -27,6 +27,18 @@ static int named(const psg_field *field, const char *name)
     return field->name_length == strlen(name) && strncasecmp(field->name, name, field->name_length) == 0;
 }
 
+/* No HTTP between us and the connection any more: nor may the request before an internal redirect be answered at its end. */
+static void leave_http(request_rec *r)
+{
+    conn_rec *c = r->connection;
+
+    for (; r != NULL; r = r->prev) {
+        r->output_filters = r->proto_output_filters = c->output_filters;
+        r->input_filters = r->proto_input_filters = c->input_filters;
+        r->eos_sent = 1;
+    }
+}
+
 /* The head of a 101 is written by us: httpd's own header filter would add what belongs to a body. */
 int psg_tunnel_open(psg_exchange *exchange, psg_head *head)
 {
@@ -52,9 +64,7 @@ int psg_tunnel_open(psg_exchange *exchange, psg_head *head)
     r->status = HTTP_SWITCHING_PROTOCOLS;
     r->status_line = NULL;
     c->keepalive = AP_CONN_CLOSE;
-    /* From here on there is no HTTP between us and the connection. */
-    r->output_filters = r->proto_output_filters = c->output_filters;
-    r->input_filters = r->proto_input_filters = c->input_filters;
+    leave_http(r);
     if (ap_pass_brigade(c->output_filters, exchange->out) != APR_SUCCESS || c->aborted) {
         return 0;
     }

@@ -1,6 +1,6 @@
 /** WebSockets and other upgrades on the port of the site, in every MPM, with the packages' own clients and raw sockets. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Mpm } from '../../core/cli/private-apache.js';
@@ -8,7 +8,7 @@ import type { Apache } from '../support/apache.js';
 import { eventually } from '../support/eventually.js';
 import { serveTls } from './certificate.js';
 import { ask } from './client.js';
-import { apacheChildren, fdCount, needsPackage, rule } from './kit.js';
+import { apacheChildren, fdCount, needsPackage, rule, site } from './kit.js';
 import { behindHead, Chat, clientPackage, upgrade } from './ws-client.js';
 
 const MPMS: readonly Mpm[] = ['event', 'worker', 'prefork'];
@@ -155,6 +155,24 @@ rule('the access log counts the bytes of a tunnel, up and down', NEEDS_WS, async
   const [up = 0, down = 0] = line().split(' ').map(Number);
   // The heads, and the app's last words.
   for (const count of [up, down]) assert.ok(count > 150_000 && count < 150_500, line());
+});
+
+// Apache would answer the request before the redirect, as it has sent nothing for it.
+rule('nothing follows a tunnel whose request was redirected internally', {}, async (scene) => {
+  const app = await scene.app('tunnel-app');
+  writeFileSync(`${app}/public/.htaccess`, 'RewriteEngine on\nRewriteRule ^front/(.*)$ /$1 [L]\n');
+  const apache = await scene.start({
+    modules: ['rewrite'],
+    server: 'PassengerStatThrottleRate 0',
+    vhosts: [site('a.test', app)],
+  });
+  const client = await upgrade(apache.port, '/front/echo', 'question');
+  await eventually(5000, 'the echo', () => behindHead(client) === 'question');
+  mkdirSync(`${app}/tmp`, { recursive: true });
+  writeFileSync(`${app}/tmp/restart.txt`, '');
+  await ask(apache.port, 'a.test', '/pid');
+  await eventually(5000, 'the end of the process', () => client.ended);
+  assert.equal(behindHead(client), 'question');
 });
 
 rule('an upgrade that the app refuses is an ordinary answer', NEEDS_WS, async (scene) => {
