@@ -27,6 +27,11 @@ export class Heap<T> {
     return this.#places.has(item);
   }
 
+  /** Undefined for an item that is not there. */
+  keyOf(item: T): number | undefined {
+    return this.#places.get(item)?.key;
+  }
+
   /** Adds the item, or gives it another key. */
   set(item: T, key: number): void {
     let slot = this.#places.get(item);

@@ -30,8 +30,10 @@ import { GroupRequests, type GroupRequestsHost } from './group-requests.js';
 import type { LifeSignsWatch } from './life-signs.js';
 import { groupLimits, poolLimits, type GroupLimits } from './limits.js';
 import type { Losses } from './losses.js';
+import type { RestartRounds } from './restart-rounds.js';
 import type { FileQuestions } from './restart-watch.js';
 import type { GroupLoad } from './scaling.js';
+import type { SilenceWatch } from './silence-watch.js';
 import type { Turn } from './turn.js';
 import type { WaitingTotal } from './waiting-total.js';
 
@@ -41,6 +43,8 @@ export class AppGroup implements GroupRequestsHost, GroupProcessesHost, GroupCod
   readonly log: Log;
   readonly turn: Turn;
   readonly files: FileQuestions;
+  readonly rounds: RestartRounds;
+  readonly silence: SilenceWatch;
   readonly createdAt: Date;
   readonly book = new GroupBook();
   readonly requests: GroupRequests;
@@ -65,6 +69,8 @@ export class AppGroup implements GroupRequestsHost, GroupProcessesHost, GroupCod
     this.log = host.log.child({ app: config.groupName });
     this.turn = host.turn;
     this.files = host.files;
+    this.rounds = host.rounds;
+    this.silence = host.silence;
     this.createdAt = host.clock.wall();
     this.confirmed = this.redeployed = generation;
     this.#config = config;
@@ -324,7 +330,7 @@ export class AppGroup implements GroupRequestsHost, GroupProcessesHost, GroupCod
   /** The server's settings have changed. */
   refreshLimits(): void {
     this.#limits = groupLimits(this.#config, this.host.server);
-    this.watchMoved();
+    this.#code.watch.throttleChanged();
     this.needsChanged();
   }
 

@@ -11,6 +11,7 @@ import type { AppConfig } from '../config/app-config.js';
 import type { AppProcess } from './app-process.js';
 import { Deployment, type DeploymentHost } from './deployment.js';
 import type { GroupLimits } from './limits.js';
+import type { RestartRounds } from './restart-rounds.js';
 import { RestartWatch, type FileQuestions, type RestartQuestion, type WatchOwner } from './restart-watch.js';
 import type { Turn } from './turn.js';
 
@@ -19,6 +20,7 @@ export interface GroupCodeHost {
   readonly log: Log;
   readonly turn: Turn;
   readonly files: FileQuestions;
+  readonly rounds: RestartRounds;
   readonly config: AppConfig;
   readonly limits: GroupLimits;
   /** The shortest time between two looks at the restart files. */
@@ -43,6 +45,7 @@ export class GroupCode implements WatchOwner, DeploymentHost {
   readonly clock: Clock;
   readonly log: Log;
   readonly files: FileQuestions;
+  readonly rounds: RestartRounds;
   readonly deployment: Deployment;
   readonly watch: RestartWatch;
   readonly #lookFailures: PacedLog;
@@ -55,6 +58,7 @@ export class GroupCode implements WatchOwner, DeploymentHost {
     this.clock = host.clock;
     this.log = host.log;
     this.files = host.files;
+    this.rounds = host.rounds;
     this.#code = code;
     this.deployment = new Deployment(this);
     this.#lookFailures = new PacedLog(host.log, host.clock);

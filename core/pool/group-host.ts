@@ -5,7 +5,9 @@ import type { ServerSettings } from '../config/settings.js';
 import type { Spawner } from '../spawn/spawner.js';
 import type { AppGroup } from './app-group.js';
 import type { AppProcess, ProcessState } from './app-process.js';
+import type { RestartRounds } from './restart-rounds.js';
 import type { FileQuestions } from './restart-watch.js';
+import type { SilenceWatch } from './silence-watch.js';
 import type { Turn } from './turn.js';
 import type { WaitingTotal } from './waiting-total.js';
 
@@ -16,6 +18,8 @@ export interface GroupHost {
   readonly turn: Turn;
   readonly spawner: Spawner;
   readonly files: FileQuestions;
+  readonly rounds: RestartRounds;
+  readonly silence: SilenceWatch;
   readonly random: () => number;
   /** Of all groups. */
   readonly waitingTotal: WaitingTotal;

@@ -14,6 +14,7 @@ import { LifeSignsWatch } from './life-signs.js';
 import type { GroupLimits } from './limits.js';
 import { Losses } from './losses.js';
 import { Setbacks, startError } from './setbacks.js';
+import type { SilenceWatch } from './silence-watch.js';
 import type { Turn } from './turn.js';
 
 export interface GroupProcessesHost {
@@ -23,6 +24,7 @@ export interface GroupProcessesHost {
   readonly config: AppConfig;
   readonly limits: GroupLimits;
   readonly book: GroupBook;
+  readonly silence: SilenceWatch;
   /** A process takes sessions from now on. */
   processServes(): void;
   /** A process takes no more sessions. */

@@ -9,13 +9,12 @@ import type { Clock, ClockTimer } from '../base/clock.js';
 import { PassengerError } from '../base/errors.js';
 import type { AppProcess } from './app-process.js';
 import type { Losses } from './losses.js';
+import { FROZEN_AFTER_MS, type SilenceWatch } from './silence-watch.js';
 import type { Turn } from './turn.js';
 
 /** Which limit the request has met: `silence` is Apache's Timeout, `time` is PassengerMaxRequestTime. */
 export type OverdueLimit = 'silence' | 'time';
 
-/** Loaders report every two seconds; after so much silence the event loop stands still. */
-export const FROZEN_AFTER_MS = 5000;
 /** What has been said already is heard within this time, also when it was we who stood still. */
 const HEAR_MS = 1000;
 
@@ -39,11 +38,11 @@ export function overdueAction(limit: OverdueLimit, { reports, others }: LifeSign
 export interface LifeSignsHost {
   readonly clock: Clock;
   readonly turn: Turn;
+  /** Of the processes of all groups. */
+  readonly silence: SilenceWatch;
 }
 
 export class LifeSignsWatch {
-  /** Of processes that report: when silence would make them suspect. */
-  readonly #silence = new Map<AppProcess, ClockTimer>();
   /** Of those that let a request run out of time: when they are judged. */
   readonly #accused = new Map<AppProcess, ClockTimer>();
 
@@ -54,7 +53,7 @@ export class LifeSignsWatch {
 
   /** The process has become ready. */
   watch(process: AppProcess): void {
-    if (process.reports) this.#listen(process, FROZEN_AFTER_MS);
+    if (process.reports) this.host.silence.add(process);
   }
 
   /** A session of the process is about to be closed because its request ran out of time. */
@@ -74,22 +73,10 @@ export class LifeSignsWatch {
 
   /** The process serves no more. */
   forget(process: AppProcess): void {
-    for (const timers of [this.#silence, this.#accused]) {
-      const timer = timers.get(process);
-      if (timer !== undefined) this.host.clock.clearTimeout(timer);
-      timers.delete(process);
-    }
-  }
-
-  /** The timer is not moved by each report: when it runs out, it looks whether there was one. */
-  #listen(process: AppProcess, delayMs: number): void {
-    const { clock } = this.host;
-    const timer = clock.setTimeout(() => {
-      const leftMs = process.lastReport + FROZEN_AFTER_MS - clock.now();
-      if (leftMs <= 0) process.book.suspect = true;
-      this.#listen(process, leftMs > 0 ? leftMs : FROZEN_AFTER_MS);
-    }, delayMs);
-    this.#silence.set(process, timer);
+    this.host.silence.remove(process);
+    const timer = this.#accused.get(process);
+    if (timer !== undefined) this.host.clock.clearTimeout(timer);
+    this.#accused.delete(process);
   }
 
   #accuse(process: AppProcess): void {

@@ -68,6 +68,11 @@ export class LoadWatch {
   }
 
   #look(group: AppGroup, memory: LoadMemory, idleMs: number, now: number): void {
+    if (settled(group)) {
+      if (memory !== NO_MEMORY) this.#groups.set(group, NO_MEMORY);
+      group.setSaturated(false);
+      return;
+    }
     const facts = this.#factsOf(group, idleMs, now);
     const unheard = facts.loops.every((loop) => loop === undefined) && facts.youngestMs > UNHEARD_MS;
     if (facts.loops.length === 0 || unheard) {
@@ -104,6 +109,17 @@ export class LoadWatch {
       idleMs,
     };
   }
+}
+
+/**
+ * Whether its number of processes stays as it is whatever the loops say (load.ts): no more sessions than processes, and
+ * none that might leave. So it is with groups that nobody asks for, and there may be many of them.
+ */
+function settled({ serving, queue, limits }: AppGroup): boolean {
+  if (serving.length === 0 || serving.length > Math.max(1, limits.minInstances)) return false;
+  let sessions = queue.size;
+  for (const process of serving) sessions += process.sessions;
+  return sessions <= serving.length;
 }
 
 /** Fewest sessions; among equals the one that was used least recently. */

@@ -1,7 +1,7 @@
 /**
  * Looks at restart.txt and always_restart.txt of one group: when a request arrives, at most once in
- * PassengerStatThrottleRate seconds, and by a timer while the group has processes, so that a restart does not wait for
- * traffic. It only asks and compares; the files are looked at elsewhere (never on this thread), and the group decides what a change means.
+ * PassengerStatThrottleRate seconds, and in the rounds of the pool (restart-rounds.ts) while the group has processes, so
+ * that a restart does not wait for traffic. It only asks and compares; the files are looked at elsewhere (never on this thread), and the group decides what a change means.
  *
  * The first look records. A change is: restart.txt appears, or its time of modification (nanoseconds; older counts
  * too) or inode differs. Removal is no change. always_restart.txt counts at each look that a request has caused; once
@@ -9,6 +9,7 @@
  */
 import type { Clock, ClockTimer } from '../base/clock.js';
 import { errorText, type Fields } from '../base/errors.js';
+import type { RestartRounds, RoundMember } from './restart-rounds.js';
 
 export type RestartQuestion = 'restart.txt' | 'always_restart.txt';
 
@@ -26,6 +27,7 @@ export interface FileQuestions {
 export interface WatchOwner {
   readonly clock: Clock;
   readonly files: FileQuestions;
+  readonly rounds: RestartRounds;
   readonly watched: { readonly appRoot: string; readonly directory: string; readonly throttleMs: number };
   /** Whether it has processes that a change would concern, or a pause that a change would end. */
   readonly awake: boolean;
@@ -49,8 +51,6 @@ export type Hold = 'pass' | 'this' | 'next';
 const LOOK_LIMIT_MS = 1000;
 /** A look without an answer is given up after this time, so that the next one can be made. */
 const ABANDON_MS = 30_000;
-/** The timer's shortest period. */
-const TIMER_FLOOR_MS = 2000;
 /** However often the file is touched: a few restarts in a row, then one in this time. */
 const STORM_BURST = 3;
 const STORM_REFILL_MS = 2000;
@@ -62,14 +62,13 @@ interface Look {
   overdue: boolean;
 }
 
-export class RestartWatch {
+export class RestartWatch implements RoundMember {
   #look: Look | undefined;
   #lastLook = -Infinity;
   /** What is known of restart.txt; undefined before the first answer. */
   #known: string | undefined;
   /** Whether always_restart.txt was there at the last look. */
   #always = false;
-  #timer: ClockTimer | undefined;
   #limit: ClockTimer | undefined;
   #restartsLeft = STORM_BURST;
   #refilledAt: number;
@@ -79,22 +78,27 @@ export class RestartWatch {
     this.#refilledAt = owner.clock.now();
   }
 
-  /** Makes the first look and starts the timer. */
+  /** Makes the first look and takes part in the rounds. */
   open(): void {
     this.#begin(false);
-    this.#armTimer();
+    this.owner.rounds.put(this);
   }
 
-  /** The group is awake again: looks by the timer, which stops when it is not. */
+  /** The group is awake again; the rounds leave it out when it is not. */
   wake(): void {
-    if (this.#timer === undefined && !this.#closed) this.#armTimer();
+    if (!this.#closed) this.owner.rounds.put(this);
+  }
+
+  /** PassengerStatThrottleRate may be another one. */
+  throttleChanged(): void {
+    if (!this.#closed && this.awake) this.owner.rounds.put(this);
+    this.owner.watchMoved();
   }
 
   close(): void {
     this.#closed = true;
-    for (const timer of [this.#timer, this.#limit]) {
-      if (timer !== undefined) this.owner.clock.clearTimeout(timer);
-    }
+    this.owner.rounds.remove(this);
+    if (this.#limit !== undefined) this.owner.clock.clearTimeout(this.#limit);
   }
 
   /** Whether a request may go on without asking; the way of nearly all requests. */
@@ -126,21 +130,19 @@ export class RestartWatch {
     if (this.#look === undefined) this.#begin(true);
   }
 
-  #armTimer(): void {
-    const { clock, watched } = this.owner;
-    // Timers may run a fraction of a millisecond early; a look that is not due yet would be put off for a whole period.
-    const due = Math.ceil(this.#lastLook + watched.throttleMs - clock.now()) + 1;
-    this.#timer = clock.setTimeout(() => this.#tick(), Math.max(TIMER_FLOOR_MS, due));
+  /** If not, the next request looks before it is served; until then nobody has anything of a look. */
+  get awake(): boolean {
+    return this.owner.awake;
   }
 
-  #tick(): void {
-    this.#timer = undefined;
-    // The next request looks before it is served; until then nobody has anything of a look.
-    if (!this.owner.awake) return;
-    const now = this.owner.clock.now();
+  /** When the next look in the rounds may be made. */
+  get due(): number {
+    return this.#lastLook + this.owner.watched.throttleMs;
+  }
+
+  look(): void {
     const free = this.#look === undefined || this.#look.overdue;
-    if (free && !this.clear(now)) this.#begin(false);
-    this.#armTimer();
+    if (free && !this.clear(this.owner.clock.now())) this.#begin(false);
   }
 
   #begin(byRequest: boolean): void {

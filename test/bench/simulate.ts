@@ -1,9 +1,10 @@
 /**
  * `npm run simulate`: what the pool's decisions cost with 100, 1,000 and 10,000 apps, in a pool that serves everybody and in
- * one whose processes are all busy, so that apps starve. Options: --groups, --requests.
+ * one whose processes are all busy, so that apps starve; and what processes cost that nobody asks for.
+ * Options: --groups, --requests.
  */
 import { parseArgs } from 'node:util';
-import { simulate, type SimulationResult } from '../support/pool-simulation.js';
+import { simulate, simulateCalm, type SimulationResult } from '../support/pool-simulation.js';
 
 const us = (value: number): string => value.toFixed(1).padStart(8);
 
@@ -58,6 +59,16 @@ async function main(): Promise<void> {
       });
       out.write(`${line(result)}\n`);
     }
+  }
+  out.write(
+    'one process for each app and no requests; for each second: timers, looks, microseconds of the pool, and to hear reports\n',
+  );
+  for (const groups of [most / 100, most / 10, most]) {
+    const calm = await simulateCalm(groups);
+    const { timers, looks, poolUs, reportsUs } = calm;
+    out.write(
+      `${String(calm.groups).padStart(7)}  ${[timers, looks, poolUs, reportsUs].map(us).join('  ')}\n`,
+    );
   }
 }
 

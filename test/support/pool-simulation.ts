@@ -139,13 +139,39 @@ class Visit implements Waiter {
   }
 }
 
-function configs(count: number): AppConfig[] {
-  const settings = settingsFrom('app', { minInstances: '0', forceMaxConcurrentRequestsPerProcess: '4' });
+function configs(count: number, texts: Readonly<Record<string, string>>): AppConfig[] {
+  const settings = settingsFrom('app', texts);
   return Array.from({ length: count }, (_, index) => {
     const appRoot = `/srv/app${index}`;
     const documentRoot = `${appRoot}/public`;
     const facts = { appRoot, baseUri: '/', documentRoot, found: 'node' as const, foundStartupFile: 'app.js' };
     return makeAppConfig({ ...facts, env: [] }, settings);
+  });
+}
+
+/** @param looked called for each question about a file */
+function makePool(
+  clock: Clock,
+  spawner: FakeSpawner,
+  maxPoolSize: number,
+  looked: () => void,
+  random: () => number = Math.random,
+): Pool {
+  return new Pool({
+    spawner,
+    files: {
+      stat: () => {
+        looked();
+        return Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n });
+      },
+    },
+    memory: { measure: () => Promise.resolve(new Map()) },
+    registry: new AppRegistry<AppGroup>(1),
+    choose,
+    clock,
+    log: new Log('pool', { write: () => undefined }, new LogThreshold(0)),
+    server: settingsFrom('server', { maxPoolSize: String(maxPoolSize) }),
+    random,
   });
 }
 
@@ -155,23 +181,14 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const clock = new SimulatedClock();
   const spawner = new FakeSpawner(clock);
   let looks = 0;
-  const pool = new Pool({
-    spawner,
-    files: {
-      stat: () => {
-        looks += 1;
-        return Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n });
-      },
-    },
-    memory: { measure: () => Promise.resolve(new Map()) },
-    registry: new AppRegistry<AppGroup>(1),
-    choose,
+  const pool = makePool(
     clock,
-    log: new Log('pool', { write: () => undefined }, new LogThreshold(0)),
-    server: settingsFrom('server', { maxPoolSize: String(Math.min(MOST_PLACES, Math.ceil(groups / 2))) }),
+    spawner,
+    Math.min(MOST_PLACES, Math.ceil(groups / 2)),
+    () => (looks += 1),
     random,
-  });
-  const apps = configs(groups);
+  );
+  const apps = configs(groups, { minInstances: '0', forceMaxConcurrentRequestsPerProcess: '4' });
   const tally = { served: 0, failed: 0 };
   const row: (Visit | undefined)[] = Array.from({ length: open }, () => undefined);
   const checkouts = new Float64Array(requests);
@@ -237,4 +254,51 @@ async function idleCost(pool: Pool, clock: SimulatedClock, looks: () => number):
   const cost = { timers: clock.fired - before.timers, looks: looks() - before.looks };
   const snapshot = pool.snapshot();
   return { ...cost, groups: snapshot.groups.length, processes: snapshot.processCount };
+}
+
+/** What processes cost that run and get no requests, in groups of one process each. */
+export interface CalmCost {
+  readonly groups: number;
+  /** Timers that the pool had run, and looks at restart files, in each second. */
+  readonly timers: number;
+  readonly looks: number;
+  /** Microseconds of this machine's time in each second: what the pool does by itself, and hearing what loaders report. */
+  readonly poolUs: number;
+  readonly reportsUs: number;
+}
+
+const CALM_SECONDS = 400;
+const REPORT_SECONDS = 2;
+
+/** As many apps as that, each with one process that nobody asks for. */
+export async function simulateCalm(groups: number): Promise<CalmCost> {
+  const clock = new SimulatedClock();
+  const spawner = new FakeSpawner(clock);
+  let looks = 0;
+  const pool = makePool(clock, spawner, Math.min(MOST_PLACES, groups), () => (looks += 1));
+  const visitor: Waiter = { onSession: (session) => session.close('ok'), onFailure: () => undefined };
+  for (const app of configs(groups, { minInstances: '1' })) {
+    pool.checkout(app, visitor);
+    for (let job = 0; job < 8; job += 1) await Promise.resolve();
+    clock.advance(1);
+  }
+  await pass(clock, 60_000);
+  const before = { timers: clock.fired, looks };
+  const spent = { pool: 0, reports: 0 };
+  for (let second = 0; second < CALM_SECONDS; second += 1) {
+    const begun = performance.now();
+    await pass(clock, 1000);
+    spent.pool += performance.now() - begun;
+    if (second % REPORT_SECONDS > 0) continue;
+    const heard = performance.now();
+    for (const process of spawner.processes) process.report({ elu: 0.001 });
+    spent.reports += performance.now() - heard;
+  }
+  return {
+    groups: spawner.alive.length,
+    timers: (clock.fired - before.timers) / CALM_SECONDS,
+    looks: (looks - before.looks) / 2 / CALM_SECONDS,
+    poolUs: (spent.pool * 1000) / CALM_SECONDS,
+    reportsUs: (spent.reports * 1000) / CALM_SECONDS,
+  };
 }

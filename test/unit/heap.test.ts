@@ -22,6 +22,7 @@ test('a heap gives its items in the order of their keys, whatever happened to th
     }
     assert.equal(heap.size, keys.size);
     assert.equal(heap.has(item), keys.has(item));
+    assert.equal(heap.keyOf(item), keys.get(item));
     assert.equal(heap.first?.key, keys.size === 0 ? undefined : Math.min(...keys.values()));
   }
   const order: number[] = [];

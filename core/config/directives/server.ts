@@ -206,7 +206,9 @@ export const SERVER_DIRECTIVES = [
     status: 'supported',
     summary:
       'File checks (startup file, restart.txt) happen at most once in this many seconds, 0 = each request',
-    details: 'restart.txt is also looked at by a timer, so that a restart does not wait for a request.',
+    details:
+      'restart.txt is also looked at without requests, so that a restart does not wait for one. All apps together ' +
+      'have 50 such looks in a second: where more than 500 apps have processes, a restart without requests takes longer.',
     example: 'PassengerStatThrottleRate 1',
   },
   {
