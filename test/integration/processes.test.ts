@@ -50,6 +50,24 @@ rule('kill -9 of an idle process: the next request is served', {}, async (scene)
   assert.notEqual(Number(answer.text), pid);
 });
 
+rule(
+  'a process that takes no connections any more: requests go to another, and it is replaced',
+  {},
+  async (scene) => {
+    const { apache, app } = await scene.serve('probe');
+    const pid = Number((await ask(apache.port, 'a.test', '/pid')).text);
+    apache.allowLog(/PSG5011/);
+    assert.equal((await ask(apache.port, 'a.test', '/stop-listening')).text, 'deaf');
+    await eventually(5000, 'another process answers', async () => {
+      const answer = await ask(apache.port, 'a.test', '/pid');
+      assert.equal(answer.status, 200, answer.text);
+      return Number(answer.text) !== pid;
+    });
+    await logLine(apache, /PSG5011/);
+    await eventually(5000, 'it is gone', () => !alive(pid) && appPids(apache, app).length === 1);
+  },
+);
+
 rule('start failure in production: a number and one safe sentence, nothing of the app', {}, async (scene) => {
   const { apache, app } = await scene.serve('broken');
   apache.allowLog(/PSG\d{4}|App \d+ std/);

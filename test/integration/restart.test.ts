@@ -1,6 +1,15 @@
 /** tmp/restart.txt brings new code without a failed request. */
 import assert from 'node:assert/strict';
-import { chownSync, mkdirSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Apache } from '../support/apache.js';
 import { giveTo } from '../support/apps.js';
@@ -55,6 +64,46 @@ rule('restart.txt may be a symlink: to touch it is to touch what it leads to', {
   const second = await pid();
   assert.notEqual(second, first);
   assert.equal(await pid(), second);
+});
+
+rule(
+  'requests have restart.txt looked at once in PassengerStatThrottleRate; without a request a timer does',
+  {},
+  async (scene) => {
+    const { apache, app } = await scene.serve('probe', '', { server: 'PassengerStatThrottleRate 3' });
+    const old = Number((await ask(apache.port, 'a.test', '/pid')).text);
+    deploy(app, '2');
+    const answer = await ask(apache.port, 'a.test', '/version');
+    assert.equal(answer.text, '1', 'it was looked at a moment ago');
+    await eventually(6000, 'another process', () => {
+      const pids = appPids(apache, app);
+      return pids.length === 1 && !pids.includes(old);
+    });
+    assert.equal((await ask(apache.port, 'a.test', '/version')).text, '2');
+  },
+);
+
+rule('a change of restart.txt while the new code starts counts when it has started', {}, async (scene) => {
+  const { apache, app } = await scene.serve('probe', '', NOW);
+  await ask(apache.port, 'a.test', '/');
+  const source = readFileSync(`${app}/app.js`, 'utf8');
+  const slowStart = source.replace(
+    /^server\.listen\(.*\);$/m,
+    (line) => `setTimeout(() => ${line.slice(0, -1)}, 800);`,
+  );
+  assert.notEqual(slowStart, source);
+  writeFileSync(`${app}/app.js`, slowStart);
+  deploy(app, '2');
+  const second = ask(apache.port, 'a.test', '/version');
+  await logLine(apache, /stdout: probe 2 starts/);
+  deploy(app, '3');
+  assert.equal(
+    (await ask(apache.port, 'a.test', '/version')).text,
+    '2',
+    'the start goes on, and serves who waits',
+  );
+  assert.equal((await second).text, '2');
+  assert.equal((await ask(apache.port, 'a.test', '/version')).text, '3');
 });
 
 rule(

@@ -267,6 +267,12 @@ const ROUTES = {
     text(res, 'going');
     res.on('finish', () => setTimeout(() => process.exit(Number(q.get('code') ?? 0)), 20));
   },
+  // Takes no connections any more, and lives on.
+  '/stop-listening': (req, res) => {
+    text(res, 'deaf');
+    res.on('finish', () => server.close());
+    setInterval(() => undefined, 1000);
+  },
   '/log': (req, res, q) => {
     process.stdout.write(`${q.get('line')} on stdout\n`);
     process.stderr.write(`${q.get('line')} on stderr\n`);

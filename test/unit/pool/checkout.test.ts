@@ -91,6 +91,15 @@ test('ForceMaxConcurrentRequestsPerProcess 0 means unlimited whatever the app re
   assert.equal(bench.spawner.attempts.length, 1);
 });
 
+test('a program that says nothing of its concurrency takes any number of requests', async () => {
+  const bench = new Bench();
+  bench.spawner.knobs.concurrency = -1;
+  const requests = Array.from({ length: 30 }, () => bench.request(appConfig()));
+  await bench.settle();
+  assert.ok(requests.every(({ state }) => state === 'serving'));
+  assert.equal(bench.spawner.attempts.length, 1);
+});
+
 test('a full waiting list refuses with 503 and one line for many', async () => {
   const bench = new Bench();
   bench.spawner.knobs.delayMs = 5000;
