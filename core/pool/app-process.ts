@@ -193,6 +193,7 @@ export class AppProcess implements ProcessView {
     this.book.begin(limits.forcedConcurrency ?? Math.max(0, handle.concurrency));
     this.book.tellAt = limits.maxRequests;
     this.#readyAt = this.book.lastUsed = this.#lastReport = clock.now();
+    if (handle.reports) this.loop.expect(this.#readyAt);
     this.#machine.transition('ready', reason);
   }
 

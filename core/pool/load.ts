@@ -23,22 +23,32 @@ const NEWEST = 0.5;
 /** The event loop of one process, by its reports. */
 export class LoopLoad {
   #smoothed: number | undefined;
-  #reportedAt = -Infinity;
+  /** Undefined: it reports nothing. */
+  #reportedAt: number | undefined;
 
-  /** @param utilisation 0 to 1, since the report before */
+  /** Reports are to be expected from now on. */
+  expect(now: number): void {
+    this.#reportedAt = now;
+  }
+
+  /** @param utilisation 0 to 1, since the report before; undefined for a report that says nothing of it */
   note(utilisation: number | undefined, now: number): void {
-    if (utilisation === undefined) return;
+    if (utilisation === undefined) {
+      if (this.#smoothed === undefined) this.#reportedAt = undefined;
+      return;
+    }
     const before = this.#smoothed ?? utilisation;
     this.#smoothed = NEWEST * utilisation + (1 - NEWEST) * before;
     this.#reportedAt = now;
   }
 
   /**
-   * Smoothed utilisation, 1 for a loop that has fallen silent, undefined for a process that does not report.
+   * Smoothed utilisation; 1 for a loop that is silent, also since its process became ready; undefined as long as nothing is
+   * known, and for a process that does not report.
    * @param listeningSince when we began to hear everything that is reported
    */
   at(now: number, listeningSince: number): number | undefined {
-    if (this.#smoothed === undefined) return undefined;
+    if (this.#reportedAt === undefined) return undefined;
     return now - Math.max(this.#reportedAt, listeningSince) > SILENT_MS ? 1 : this.#smoothed;
   }
 }

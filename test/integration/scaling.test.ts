@@ -5,35 +5,80 @@ import { freePort } from '../../core/cli/private-apache.js';
 import { eventually } from '../support/eventually.js';
 import { Load, ask } from './client.js';
 import { appPids, rule, site } from './kit.js';
-import { onlyGroup, servingPids } from './pool-view.js';
+import { onlyGroup, openSessions, servingPids } from './pool-view.js';
 
 const oneCore = availableParallelism() < 2 ? 'another process does not help on one core' : false;
 
+/** Answers within the next second. */
+async function answered(load: Load): Promise<number> {
+  const before = load.requests;
+  await new Promise((turn) => setTimeout(turn, 1000));
+  return load.requests - before;
+}
+
+/**
+ * How much more is done with the process than without, in turns, because what else runs on the machine changes all the time:
+ * 2 on two idle cores, 1.33 where one of them is taken by something else.
+ */
+class Gain {
+  #without = 0;
+  #both = 0;
+
+  constructor(
+    private readonly load: Load,
+    private readonly pid: number,
+  ) {}
+
+  async turn(): Promise<number> {
+    process.kill(this.pid, 'SIGSTOP');
+    try {
+      this.#without += await answered(this.load);
+    } finally {
+      process.kill(this.pid, 'SIGCONT');
+    }
+    this.#both += await answered(this.load);
+    return this.#both / this.#without;
+  }
+}
+
 rule(
-  'an app whose event loop is full gets a second process by itself, and gives it back afterwards',
-  { skip: oneCore, timeoutMs: 120_000 },
+  'a CPU-bound app gets a second process by itself and gets more done with it, and gives it back afterwards',
+  { skip: oneCore, timeoutMs: 180_000 },
   async (scene) => {
     const { apache } = await scene.serve('probe', 'PassengerMaxInstances 2', {
       server: 'PassengerPoolIdleTime 4',
     });
-    const load = new Load(apache.port, 'a.test', '/spin?ms=20', 6);
-    const alone = performance.now();
-    await eventually(60_000, 'two processes', async () => {
-      // Nothing is known of the app before its first request has come in.
-      return load.requests > 0 && (await servingPids(apache)).length === 2;
+    // Some 15 ms of CPU time each.
+    const load = new Load(apache.port, 'a.test', '/work?n=25000', 6);
+    const [, second = 0] = await eventually(60_000, 'two processes', async () => {
+      const pids = load.requests > 0 ? await servingPids(apache) : [];
+      return pids.length === 2 ? pids : undefined;
     });
-    const aloneRate = load.requests / (performance.now() - alone);
-    const before = { requests: load.requests, at: performance.now() };
-    await load.reached(before.requests + 300);
-    const bothRate = (load.requests - before.requests) / (performance.now() - before.at);
+    const gain = new Gain(load, second);
+    await gain.turn();
+    await eventually(20_000, 'a third more is done with both', async () => (await gain.turn()) > 1.3);
     const { processes } = await onlyGroup(apache);
-    for (const { processed } of processes) assert.ok(processed >= 80, 'both have a share of the work');
-    const result = await load.stop();
-    assert.deepEqual(result.failures, []);
-    // On a machine that others use, too, only this much is certain: it has not become slower.
-    const rates = `${(aloneRate * 1000).toFixed(0)}/s with one process, ${(bothRate * 1000).toFixed(0)}/s with two`;
-    assert.ok(bothRate > 0.8 * aloneRate, rates);
+    for (const { processed } of processes) assert.ok(processed >= 30, 'both have a share of the work');
+    assert.deepEqual((await load.stop()).failures, []);
     await eventually(60_000, 'one process again', async () => (await servingPids(apache)).length === 1);
+  },
+);
+
+rule(
+  'an app that blocks its event loop from its first request on gets a second process, which serves the others',
+  { skip: oneCore, timeoutMs: 120_000 },
+  async (scene) => {
+    const { apache, app } = await scene.serve('probe', 'PassengerMaxInstances 2');
+    const stuck = ask(apache.port, 'a.test', '/spin?ms=25000', { timeoutMs: 60_000 });
+    await eventually(5000, 'it is under way', async () => (await openSessions(apache)) === 1);
+    const [first = 0] = appPids(apache, app);
+    const waiting = ask(apache.port, 'a.test', '/pid', { timeoutMs: 60_000 });
+    await eventually(20_000, 'a second process', async () => (await servingPids(apache)).length === 2);
+    assert.notEqual((await ask(apache.port, 'a.test', '/pid')).text, String(first));
+    process.kill(first, 'SIGKILL');
+    apache.allowLog(/PSG5005|PSG4001/);
+    assert.equal((await stuck).status, 502);
+    assert.equal((await waiting).status, 200, 'nobody had read it');
   },
 );
 

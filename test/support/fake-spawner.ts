@@ -25,6 +25,8 @@ export interface FakeSpawnerKnobs {
   exitAfterMs: number | undefined;
   /** How long a process takes to exit when asked; Infinity = it ignores all but SIGKILL. */
   exitDelayMs: number;
+  /** Whether processes have a loader. */
+  reports: boolean;
 }
 
 export class FakeProcess implements AppProcessHandle {
@@ -35,7 +37,7 @@ export class FakeProcess implements AppProcessHandle {
   /** What it was told, in order: `shutdown`, `SIGTERM`, `SIGKILL group`. */
   readonly told: string[] = [];
   alive = true;
-  reports = true;
+  reports: boolean;
   lastOutput = '';
   #report: (report: AppReport) => void = () => undefined;
 
@@ -51,6 +53,7 @@ export class FakeProcess implements AppProcessHandle {
     this.key = `p${pid}`;
     this.target = { path: `/apps/${this.key}.sock` };
     this.startedAt = clock.wall();
+    this.reports = knobs.reports;
     if (knobs.exitAfterMs !== undefined) clock.setTimeout(() => this.exit({ code: 1 }), knobs.exitAfterMs);
   }
 
@@ -134,6 +137,7 @@ export class FakeSpawner implements Spawner {
     concurrency: 0,
     exitAfterMs: undefined,
     exitDelayMs: 0,
+    reports: true,
   };
   /** All starts ever ordered, and all processes that became ready. */
   readonly attempts: FakeAttempt[] = [];

@@ -258,6 +258,8 @@ const ROUTES = {
     while (performance.now() < end);
     text(res, 'dizzy');
   },
+  // Always the same work, however long the machine takes for it.
+  '/work': (req, res, q) => text(res, crypto.pbkdf2Sync('work', 'salt', Number(q.get('n') ?? 20_000), 32, 'sha256').toString('hex')),
   '/crash': () => {
     setImmediate(() => {
       throw new Error('the probe was told to crash');

@@ -55,7 +55,24 @@ for (const [rule, memory, some, move] of decisions) {
   test(`load: ${rule}`, () => assert.equal(decideLoad(memory, facts(some)).move, move));
 }
 
-test('a loop that has reported and falls silent is full; one that has never reported is unknown', () => {
+test('a loop that is to report and does not is full after the same silence as others', () => {
+  const loop = new LoopLoad();
+  loop.expect(1000);
+  assert.equal(loop.at(8000, 0), undefined, 'its first report may be on the way');
+  assert.equal(loop.at(8001, 0), 1);
+  assert.equal(loop.at(8001, 5000), undefined, 'nobody was listening before');
+  loop.note(0.5, 9000);
+  assert.equal(loop.at(9000, 0), 0.5, 'the silence is forgotten');
+});
+
+test('a process that reports, but not its loop, is unknown for ever', () => {
+  const loop = new LoopLoad();
+  loop.expect(1000);
+  loop.note(undefined, 3000);
+  assert.equal(loop.at(60_000, 0), undefined);
+});
+
+test('a loop that has reported and falls silent is full; one of which nothing is expected is unknown', () => {
   const loop = new LoopLoad();
   assert.equal(loop.at(0, 0), undefined);
   loop.note(0.5, 1000);
@@ -169,6 +186,21 @@ test('a process whose loop is blocked reports nothing, and counts as full', asyn
   await busy(bench, 10, () => 0.1);
   await busy(bench, 20, () => undefined);
   assert.equal(bench.spawner.alive.length, 2);
+});
+
+test('a process that is blocked before its first report is full, too, and one without a loader is not', async () => {
+  for (const [reports, processes] of [
+    [true, 2],
+    [false, 1],
+  ] as const) {
+    const bench = new Bench({}, { cores: 3 });
+    bench.spawner.knobs.reports = reports;
+    requests(bench, 5);
+    await bench.advance(8000);
+    assert.equal(bench.spawner.alive.length, 1, 'not at once');
+    await bench.advance(6000);
+    assert.equal(bench.spawner.alive.length, processes);
+  }
 });
 
 test('a core that was stopped itself does not take the silence for load', async () => {
