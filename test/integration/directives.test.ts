@@ -151,15 +151,18 @@ rule('PassengerAppType is found for ES modules and package.json as well', {}, as
 });
 
 rule('PassengerMinInstances and PassengerMaxPoolSize are obeyed', {}, async (scene) => {
-  const app = await scene.app('probe');
+  const [app, other] = [await scene.app('probe'), await scene.app('probe')];
   const apache = await scene.start({
     server: 'PassengerMaxPoolSize 3',
-    vhosts: [site('a.test', app, 'PassengerMinInstances 2')],
+    vhosts: [
+      site('a.test', app, 'PassengerMinInstances 2'),
+      site('b.test', other, 'PassengerForceMaxConcurrentRequestsPerProcess 1'),
+    ],
   });
   await ask(apache.port, 'a.test', '/');
   await eventually(10_000, 'two processes', () => appPids(apache, app).length === 2);
-  await Promise.all(Array.from({ length: 12 }, () => ask(apache.port, 'a.test', '/slow?ms=300')));
-  assert.ok(appPids(apache).length <= 3);
+  await Promise.all(Array.from({ length: 4 }, () => ask(apache.port, 'b.test', '/slow?ms=200')));
+  assert.deepEqual([appPids(apache, app).length, appPids(apache, other).length], [2, 1]);
 });
 
 rule('an existing <IfModule mod_passenger.c> keeps working', {}, async (scene) => {
