@@ -11,6 +11,8 @@ export interface GroupView {
   readonly appRoot: string;
   readonly waiting: number;
   readonly starting: number;
+  /** It has no process, and the pool is full of others. */
+  readonly starving?: boolean;
   readonly restarting: boolean;
   /** Number of the error that requests get while a pause after failures lasts; stays until a process is ready. */
   readonly failure?: string;
@@ -149,10 +151,11 @@ function resistanceNote({ deploymentFailure }: GroupView): string {
 
 /** What the group is busy with; empty for a group that just serves. */
 function groupNotes(group: GroupView): string {
-  const { restarting, starting } = group;
+  const { restarting, starting, starving } = group;
   const plural = starting === 1 ? '' : 'es';
   return [
     restarting ? '  (restarting...)\n' : '',
+    starving === true ? '  (waiting for a place in the full pool)\n' : '',
     starting > 0 ? `  (spawning ${starting} new process${plural}...)\n` : '',
     resistanceNote(group),
     failureNote(group),

@@ -299,7 +299,9 @@ export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatch
   snapshot(): PoolSnapshot {
     const now = this.clock.now();
     const groups = [...this.groups()].map((group) =>
-      groupSnapshot(group, now, (process) => this.memoryWatch.bytesOf(process)),
+      groupSnapshot(group, now, this.room.starving.has(group), (process) =>
+        this.memoryWatch.bytesOf(process),
+      ),
     );
     return {
       takenAt: this.clock.wall(),

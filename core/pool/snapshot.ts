@@ -52,6 +52,8 @@ export interface GroupSnapshot {
   readonly waiting: number;
   readonly held: number;
   readonly starting: number;
+  /** It has no process, and the pool is full of others that do not make way yet. */
+  readonly starving: boolean;
   readonly restarting: boolean;
   /** The group gets no more requests; its processes finish theirs. */
   readonly retired: boolean;
@@ -114,10 +116,14 @@ function failureSnapshot(failure: PassengerError | undefined): DeploymentFailure
   return { error: failure.code, message: failure.row.message, details: loggable(failure) };
 }
 
-/** @param memoryOf bytes, where they are known */
+/**
+ * @param starving whether it waits for a place in the pool
+ * @param memoryOf bytes, where they are known
+ */
 export function groupSnapshot(
   group: AppGroup,
   now: number,
+  starving: boolean,
   memoryOf: (process: AppProcess) => number | undefined,
 ): GroupSnapshot {
   const { failure, worn } = group;
@@ -133,6 +139,7 @@ export function groupSnapshot(
     waiting: group.queue.size,
     held: group.held,
     starting: group.starting,
+    starving,
     restarting: group.restarting,
     retired: group.retired,
     failure: failure?.code,

@@ -69,6 +69,11 @@ test('what a group is busy with stands below its root, and a process without a p
   assert.doesNotMatch(text, /PID/);
 });
 
+test('a group without a place in the full pool says so', () => {
+  const text = poolText(poolOf({ starving: true, waiting: 2 }), facts);
+  assert.match(text, /\n {2}\(waiting for a place in the full pool\)\n {2}Requests in queue: 2\n/);
+});
+
 test('a group that pauses after failures says why and how long', () => {
   const text = poolText(poolOf({ failure: 'PSG6004', pauseMs: 4000 }), facts);
   assert.match(text, /\(paused after PSG6004, next try in 4s\)\n {2}Requests in queue: 0\n/);

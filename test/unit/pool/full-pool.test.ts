@@ -49,10 +49,13 @@ test('when nobody is idle the request waits, and the first process that becomes 
   const waiting = bench.request(appConfig('b'));
   await bench.settle();
   assert.equal(waiting.state, 'waiting');
+  const starving = (): boolean[] => bench.pool.snapshot().groups.map((group) => group.starving);
   assert.equal(bench.pool.snapshot().starvingGroups, 1);
+  assert.deepEqual(starving(), [false, true]);
   busy.close();
   await bench.settle();
   assert.equal(waiting.state, 'serving');
+  assert.deepEqual(starving(), [false, false]);
 });
 
 test('apps that wait for a place get it in the order in which they came', async () => {
