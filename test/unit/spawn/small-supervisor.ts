@@ -32,8 +32,11 @@ export class SmallSupervisor implements SupervisorLink {
   refuse: ((message: Message<'SPAWN'>) => Message<'SPAWN_FAILED'> | undefined) | undefined;
   /** Takes starts and never answers. */
   silent = false;
+  /** The core hears nothing from the loaders of what it starts, as if it were dead: all is left to the one that adopts. */
+  deaf = false;
   spawner: SupervisorSpawner;
   readonly #reaper: NodeJS.Timeout;
+  readonly #unheard: number[] = [];
 
   constructor(t: TestContext) {
     mkdirSync(path.join(this.instanceDir, 'apps'));
@@ -116,11 +119,19 @@ export class SmallSupervisor implements SupervisorLink {
       for (const fd of plan.fds) closeSync(fd);
       closeSync(inputEnd);
       if (failure !== undefined) throw new Error(`spawn failed at ${failure.step}: ${failure.errno}`);
-      const fds = [stdout, stderr, control];
-      const kept = fds.map(duplicate);
+      const kept = [stdout, stderr, control].map(duplicate);
       this.children.set(child.pid, { ...child, key: message.key, meta: message.meta, kept });
+      if (this.deaf) closeSync(control);
+      const fds = [stdout, stderr, this.deaf ? this.#nobodysEnd() : control];
       this.spawner.handle({ type: 'SPAWNED', spawnId: message.spawnId, pid: child.pid }, fds);
     });
+  }
+
+  /** A control connection on which nobody ever speaks. */
+  #nobodysEnd(): number {
+    const [ours, nobodys] = native.socketPair('stream');
+    this.#unheard.push(nobodys);
+    return ours;
   }
 
   #signal({ pid, signal, group }: Message<'SIGNAL'>): void {
@@ -144,6 +155,7 @@ export class SmallSupervisor implements SupervisorLink {
 
   #end(): void {
     clearInterval(this.#reaper);
+    for (const fd of this.#unheard) closeSync(fd);
     for (const [pid, child] of this.children) {
       native.signalGroup(pid, constants.signals.SIGKILL);
       for (const fd of [...child.kept, child.pidfd]) closeSync(fd);
