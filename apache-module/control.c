@@ -59,7 +59,9 @@ static void choose_root(apr_pool_t *ptemp, server_rec *s)
     const psg_conf *conf = psg_server_settings(s);
     const char *root = conf->value[PSG_ID_ROOT];
 
-    if (root != NULL && !has_supervisor(root, ptemp)) {
+    if (!has_supervisor(PSG_DEFAULT_ROOT, ptemp) && !has_supervisor(root, ptemp)) {
+        PSG_LOG_SERVER(APLOG_ERR, 0, s, "PSG1021", "installation is incomplete, apps answer 503 missing=%s/dist/core/supervisor.js", root == NULL ? PSG_DEFAULT_ROOT : root);
+    } else if (root != NULL && !has_supervisor(root, ptemp)) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "PassengerRoot %s holds no Passenger TS, using %s", root, PSG_DEFAULT_ROOT);
         root = NULL;
     }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -23,7 +24,7 @@
 #define EXIT_REFUSED 78
 #define BURST_TIME apr_time_from_sec(10)
 /* One text for both sides of the fork. */
-#define CANNOT_START "PSG1001 cannot start the supervisor step=%s errno=%d"
+#define CANNOT_START "PSG1001 cannot start the supervisor step=%s errno=%d program=%s"
 #define CONTROL_FD 3
 #define FIRST_START_SECONDS 15
 
@@ -39,11 +40,13 @@ static int stopping(void)
 
 /* ---- the child between fork and exec: async-signal-safe calls only ---- */
 
-static void die_in_child(const char *step)
+static void die_in_child(const char *step, const char *program)
 {
-    char text[128];
-    int length = snprintf(text, sizeof text, CANNOT_START "\n", step, errno);
+    char text[PATH_MAX + 128];
+    int length = snprintf(text, sizeof text - 1, CANNOT_START, step, errno, program);
 
+    length = length < (int)sizeof text - 1 ? length : (int)sizeof text - 2;
+    text[length++] = '\n';
     if (write(STDERR_FILENO, text, (size_t)length) < 0) {
         _exit(126);
     }
@@ -83,23 +86,23 @@ static void become_supervisor(int control, pid_t apache, char *const *arguments,
 
     reset_signals();
     if (setsid() < 0) {
-        die_in_child("setsid");
+        die_in_child("setsid", arguments[0]);
     }
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {
-        die_in_child("descriptors");
+        die_in_child("descriptors", arguments[0]);
     }
     if (control == CONTROL_FD ? fcntl(control, F_SETFD, 0) < 0 : dup2(control, CONTROL_FD) < 0) {
-        die_in_child("control socket");
+        die_in_child("control socket", arguments[0]);
     }
     close_from(CONTROL_FD + 1);
     if (chdir("/") < 0) {
-        die_in_child("chdir");
+        die_in_child("chdir", arguments[0]);
     }
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != apache) {
-        die_in_child("parent");
+        die_in_child("parent", arguments[0]);
     }
     execve(arguments[0], arguments, environment);
-    die_in_child("exec");
+    die_in_child("exec", arguments[0]);
 }
 
 /* ---- the parent ---- */
@@ -164,7 +167,7 @@ static int start(psg_runtime *runtime, server_rec *s)
     pid_t pid, apache = getpid();
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "socketpair", errno);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "socketpair", errno, runtime->core_nodejs);
         return 0;
     }
     apr_pool_create(&pool, generation_pool);
@@ -177,7 +180,7 @@ static int start(psg_runtime *runtime, server_rec *s)
     apr_pool_destroy(pool);
     close(pair[1]);
     if (pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "fork", errno);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, CANNOT_START, "fork", errno, runtime->core_nodejs);
         close(pair[0]);
         return 0;
     }

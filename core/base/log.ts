@@ -2,6 +2,7 @@
  * Logs: a constant sentence and fields. Each room has a logger of its own; all loggers of a process share one sink.
  * Nothing here is called on the way of a request above `debug`, and no line carries a secret.
  */
+import { errnoName } from './errno.js';
 import type { ErrorCode } from './error-codes.js';
 import { errorRow, type Fields } from './errors.js';
 
@@ -38,10 +39,13 @@ function fieldText(value: string | number | boolean): string {
   });
 }
 
+/** ` name=value` for each field that has a value; the number in a field `errno` becomes its word, 0 says nothing. */
 export function formatFields(fields: Fields): string {
   let text = '';
   for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined) text += ` ${name}=${fieldText(value)}`;
+    const isErrno = name === 'errno' && typeof value === 'number';
+    if (value === undefined || (isErrno && value === 0)) continue;
+    text += ` ${name}=${fieldText(isErrno ? errnoName(value) : value)}`;
   }
   return text;
 }

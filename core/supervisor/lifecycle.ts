@@ -68,7 +68,7 @@ export class Supervisor {
         failed: (app, failure) => {
           removeAppSocket(app.socketFile);
           if (app.epoch === this.#running?.core.epoch)
-            this.#running.requests.refuse(app.spawnId, describeFailure(failure));
+            this.#running.requests.refuse(app.spawnId, describeFailure(failure, app.program));
         },
         exited: (app, facts, release) => this.#appExited(app, facts, release),
       },

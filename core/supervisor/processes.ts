@@ -46,6 +46,7 @@ export interface AppProcess {
   readonly key: string;
   readonly meta: Buffer;
   readonly socketFile: string;
+  readonly program: string;
   readonly epoch: number;
   readonly fds: readonly [stdout: number, stderr: number, control: number];
   /** `running`: exec succeeded; `failed`: it will end by itself and nobody is told. */
@@ -120,7 +121,9 @@ export class ProcessTable {
       (failure) => this.#started(process, failure),
     );
     const { spawnId, key, meta, socketFile, epoch } = plan;
-    const process: AppProcess = { ...child, spawnId, key, meta, socketFile, epoch, fds, phase: 'starting' };
+    const program = plan.launch.file;
+    const facts = { spawnId, key, meta, socketFile, program, epoch, fds };
+    const process: AppProcess = { ...child, ...facts, phase: 'starting' };
     this.#processes.set(child.pid, process);
     this.log.debug('app process forked', { pid: child.pid, key });
   }

@@ -74,13 +74,17 @@ function residentBytes(pid: number): number {
   }
 }
 
-/** How the operator reads a failed step. */
-export function describeFailure(failure: SpawnFailure): Refusal {
+/**
+ * How the operator reads a failed step.
+ * @param program what was to be executed, which `obstacle` names only up to the first directory that is missing
+ */
+export function describeFailure(failure: SpawnFailure, program?: string): Refusal {
   const { step, errno, obstacle } = failure;
   const closed = errno === constants.errno.EACCES && obstacle !== undefined && obstacle.mode !== 0;
   const mode = closed ? (obstacle.mode & 0o7777).toString(8).padStart(4, '0') : undefined;
   const owner = closed ? `${obstacle.uid}:${obstacle.gid}` : undefined;
-  const fields: Fields = { path: obstacle?.path, mode, owner };
+  const executed = step === 'exec' ? program : undefined;
+  const fields: Fields = { program: executed, path: obstacle?.path, mode, owner };
   const error = closed ? new PassengerError('PSG7017', fields) : new PassengerError('PSG7016', fields);
   return { code: error.code, step, errno, detail: (error.row.message + formatFields(fields)).trim() };
 }

@@ -6,7 +6,7 @@ export const SHIM_ERRORS = {
     severity: 'error',
     message: 'cannot start the supervisor',
     cause:
-      'A step between fork and exec failed in Apache’s parent or its child; the line names step and errno.',
+      'A step between fork and exec failed in Apache’s parent or its child; the line names step, errno and the Node.js to be run.',
     outcome: 'Apache serves static files; requests for apps get 503 until a start succeeds.',
     action:
       'With step=exec: check that PassengerCoreNodejs (or the built-in path) is a Node.js that may be executed.',
@@ -166,5 +166,12 @@ export const SHIM_ERRORS = {
     cause: 'The system gave Apache no thread or no descriptor.',
     outcome: 'Each WebSocket holds a worker thread of this child until it ends.',
     action: 'Raise the limits of threads and open files of Apache.',
+  },
+  PSG1021: {
+    severity: 'error',
+    message: 'installation is incomplete, apps answer 503',
+    cause: 'Neither below PassengerRoot nor where the module was built is a compiled supervisor.',
+    outcome: 'Nothing can be started: requests for apps get 503.',
+    action: 'Run `npx passenger-install-apache2-module` there, or correct PassengerRoot.',
   },
 } as const satisfies Record<string, ErrorRow>;

@@ -124,7 +124,8 @@ export const SUPERVISOR_ERRORS = {
     ...START_FAILED,
     cause: 'A system call on the way from fork to exec failed.',
     outcome: 'The app is not started.',
-    action: 'See step, errno and detail in the line: a program that does not exist, limits, missing rights.',
+    action:
+      'See step and errno in the line. exec: program is what was to be run (PassengerNodejs, a shell), path the first part of it that is missing or closed. Other steps: limits, missing rights.',
   },
   PSG7017: {
     severity: 'error',

@@ -120,6 +120,7 @@ test('a failed step is named with its errno and the obstacle', asRoot, async (t)
   driver.spawn(1, { ...node, nodejs: '/nowhere/node' });
   const missing = await driver.told('SPAWN_FAILED', (m) => m['spawnId'] === 1);
   assert.deepEqual([missing['step'], missing['errno'], missing['code']], ['exec', 2, 'PSG7016']);
+  assert.match(String(missing['detail']), / program=\/nowhere\/node path=\/nowhere$/);
 
   const inner = path.join(driver.base, 'closed');
   fs.mkdirSync(inner, { mode: 0o700 });
