@@ -133,9 +133,16 @@ function reasonText({ end, exception, signal, exitCode }: FailureDetails): strin
   return typeof reason === 'string' ? ` (${reason.split('\n', 1)[0] ?? ''})` : '';
 }
 
+/** The supervisor's sentence begins like the table's and goes on with the place. */
+function sentenceOf(message: string | undefined, { detail }: FailureDetails): string | undefined {
+  return typeof detail === 'string' && detail.startsWith(message ?? '') ? detail : message;
+}
+
 function failureNote({ failure, failureMessage, failureDetails = {}, pauseMs }: GroupView): string {
   if (failure === undefined) return '';
-  const what = [failure, failureMessage].filter((text) => text !== undefined).join(' ');
+  const what = [failure, sentenceOf(failureMessage, failureDetails)]
+    .filter((text) => text !== undefined)
+    .join(' ');
   const why = `${what}${reasonText(failureDetails)}`;
   const wholeSeconds = Math.ceil(pauseMs / 1000) * 1000;
   return pauseMs > 0
@@ -146,7 +153,7 @@ function failureNote({ failure, failureMessage, failureDetails = {}, pauseMs }: 
 function resistanceNote({ deploymentFailure }: GroupView): string {
   if (deploymentFailure === undefined) return '';
   const { error, message, details = {} } = deploymentFailure;
-  return `  (resisting a failed deployment: ${error} ${message}${reasonText(details)})\n`;
+  return `  (resisting a failed deployment: ${error} ${sentenceOf(message, details)}${reasonText(details)})\n`;
 }
 
 /** What the group is busy with; empty for a group that just serves. */

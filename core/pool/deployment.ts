@@ -18,7 +18,7 @@ import type { PassengerError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { StateMachine, type TransitionTable } from '../base/state-machine.js';
 import type { AppProcess } from './app-process.js';
-import { loggable } from './setbacks.js';
+import { failedStart } from './setbacks.js';
 
 export type DeploymentState = 'settled' | 'trial' | 'replacing' | 'resisting';
 
@@ -152,7 +152,7 @@ export class Deployment {
     if (this.state !== 'trial' || process.code < this.host.code) return 'try again';
     if (this.#ifItFails === 'resist') {
       this.#failure = failure;
-      this.host.log.report('PSG5013', { ...loggable(failure), error: failure.code });
+      this.host.log.report('PSG5013', failedStart(failure));
       this.#machine.transition('resisting', 'the new code does not start');
     }
     return this.#ifItFails;

@@ -52,8 +52,7 @@ export class Setbacks {
   startFailed(failure: PassengerError): void {
     const pauseMs = this.#backoff.startFailed(this.host.clock.now());
     this.host.log.report('PSG5003', {
-      ...loggable(failure),
-      error: failure.code,
+      ...failedStart(failure),
       pauseMs: Math.round(pauseMs),
     });
     this.#failure = failure;
@@ -123,9 +122,19 @@ export function startError(error: unknown): PassengerError {
   return new PassengerError('PSG5004', { detail: errorText(error) }, { cause: error });
 }
 
-/** What of a failure's details may stand in one line: the journey and other long texts are the page's business. */
+/**
+ * What of a failure's details may stand in one line: output, stacks and other long texts are the page's business. What the
+ * supervisor says is bounded by its message and always there, as it names the place.
+ */
 export function loggable(failure: PassengerError): Fields {
   return Object.fromEntries(
-    Object.entries(failure.details).filter(([, value]) => typeof value !== 'string' || value.length <= 200),
+    Object.entries(failure.details).filter(
+      ([name, value]) => name === 'detail' || typeof value !== 'string' || value.length <= 200,
+    ),
   );
+}
+
+/** The fields of a line about a failed start: what is known, and number and sentence of the failure. */
+export function failedStart(failure: PassengerError): Fields {
+  return { ...loggable(failure), error: failure.code, why: failure.row.message };
 }

@@ -128,6 +128,8 @@ test('a pause names how the app ended, or why it did not start', () => {
   );
   const killed = told({ pauseMs: 0, failureDetails: { signal: 'SIGSEGV' } });
   assert.match(killed, /\(last failure: PSG6005 app ended before it was ready \(SIGSEGV\)\)/);
+  const detail = 'app ended before it was ready path=/srv/app';
+  assert.match(told({ pauseMs: 0, failureDetails: { detail } }), /failure: PSG6005 app .* path=\/srv\/app\)/);
 });
 
 test('a process that gives no sign of life has a line of its own', () => {

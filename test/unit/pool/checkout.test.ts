@@ -182,6 +182,8 @@ test('when a start fails all waiting requests get its error, and later ones get 
   assert.equal(later.failure, waiting[0]?.failure, 'the same stored error');
   assert.equal(bench.spawner.attempts.length, 1, 'no start during the pause');
   assert.equal(bench.logged('PSG5003'), 1);
+  const { code, row } = waiting[0]?.failure ?? {};
+  assert.equal(bench.logged(`error=${code} why="${row?.message}"`), 1, 'a number alone tells nothing');
 });
 
 test('starts that go on failing are tried after 1, 2, 4 … 30 seconds', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PassengerError } from '../../../core/base/errors.js';
 import { Log, LogThreshold } from '../../../core/base/log.js';
-import { Setbacks } from '../../../core/pool/setbacks.js';
+import { loggable, Setbacks } from '../../../core/pool/setbacks.js';
 import { Turn } from '../../../core/pool/turn.js';
 import { FakeClock } from '../../support/fake-clock.js';
 
@@ -36,4 +36,10 @@ test('the reason of a crash loop says how the last process ended', () => {
   output = 'what it said last';
   const expected = { crashes: 3, end: 'exit code 7', livedMs: 100, lastOutput: 'what it said last' };
   assert.deepEqual({ ...it.failure?.details }, expected);
+});
+
+test('a line about a failed start has the whole place that the supervisor names, and no long output', () => {
+  const detail = `app process could not be started path=/srv/${'a'.repeat(300)}`;
+  const failure = new PassengerError('PSG5004', { detail, lastOutput: 'x'.repeat(300), pid: 7 });
+  assert.deepEqual(loggable(failure), { detail, pid: 7 });
 });
