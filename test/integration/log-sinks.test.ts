@@ -20,9 +20,12 @@ import { giveTo } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
 import { assertWithin } from '../support/patience.js';
 import { childrenOf } from '../support/processes.js';
+import { SyslogListener } from '../support/syslog-listener.js';
 import { ask } from './client.js';
 import { corePid, logLine, rule, site, supervisorPid } from './kit.js';
 import { lineIn, say, textOf } from './log-files.js';
+
+const NEEDS_SYSLOG = { root: true, ...SyslogListener.obstacle() };
 
 /** Numbers of the lines that /flood has written. */
 const flooded = (text: string): number[] =>
@@ -38,6 +41,14 @@ async function answersQuickly(apache: Apache): Promise<void> {
   const begun = performance.now();
   for (let n = 0; n < 20; n += 1) assert.equal((await ask(apache.port, 'a.test', '/')).status, 200);
   assertWithin(begun, 2000, '20 requests');
+}
+
+/** Stops the program behind ErrorLog; the result lets it go on. */
+function pauseLogger(apache: Apache): () => void {
+  const logger = childrenOf(apache.pid).find(({ title }) => title.startsWith('/usr/bin/tee'));
+  assert.ok(logger !== undefined);
+  process.kill(logger.pid, 'SIGSTOP');
+  return () => process.kill(logger.pid, 'SIGCONT');
 }
 
 function edit(apache: Apache, from: string, to: string): void {
@@ -64,15 +75,14 @@ rule(
     const core = corePid(apache);
     for (const pid of [core, supervisorPid(apache), apache.pid])
       assert.ok(!nonBlocking(pid), 'blocking for Apache');
-    const logger = childrenOf(apache.pid).find(({ title }) => title.startsWith('/usr/bin/tee'));
-    assert.ok(logger !== undefined);
-    process.kill(logger.pid, 'SIGSTOP');
+    const resume = pauseLogger(apache);
     try {
       // More than a pipe and what may wait together.
       assert.equal((await ask(apache.port, 'a.test', '/flood?lines=4000&pad=300')).text, 'flooded');
+      assert.equal((await ask(apache.port, 'a.test', '/flushed')).text, 'flushed');
       await answersQuickly(apache);
     } finally {
-      process.kill(logger.pid, 'SIGCONT');
+      resume();
     }
     await logLine(apache, /PSG0002 /);
     await say(apache, 'afterwards');
@@ -88,10 +98,8 @@ rule(
 rule('a stop does not wait for a piped logger that has stopped reading', {}, async (scene) => {
   const { apache } = await scene.serve('probe', '', { errorLog: '"|/usr/bin/tee -a $DIR/error.log"' });
   await say(apache, 'before');
-  const logger = childrenOf(apache.pid).find(({ title }) => title.startsWith('/usr/bin/tee'));
-  assert.ok(logger !== undefined);
   apache.allowLog(/PSG0002/);
-  process.kill(logger.pid, 'SIGSTOP');
+  const resume = pauseLogger(apache);
   await ask(apache.port, 'a.test', '/flood?lines=4000&pad=300');
   const ours = apache.processes();
   assert.ok(ours.length >= 3);
@@ -100,7 +108,56 @@ rule('a stop does not wait for a piped logger that has stopped reading', {}, asy
   try {
     await eventually(15_000, 'all of ours are gone', () => apache.processes().length === 0);
   } finally {
-    process.kill(logger.pid, 'SIGCONT');
+    resume();
+  }
+});
+
+rule(
+  'a core that ends while its logger hangs leaves its errors, and the number of its other lines, to the supervisor',
+  {},
+  async (scene) => {
+    const { apache } = await scene.serve('probe', '', { errorLog: '"|/usr/bin/tee -a $DIR/error.log"' });
+    apache.allowLog(/PSG0002|PSG7006/);
+    await say(apache, 'before');
+    await logLine(apache, /stdout: before/);
+    const [core, supervisor] = [corePid(apache), supervisorPid(apache)];
+    const resume = pauseLogger(apache);
+    try {
+      assert.equal((await ask(apache.port, 'a.test', '/flood?lines=4000&pad=300')).text, 'flooded');
+      assert.equal((await ask(apache.port, 'a.test', '/flushed')).text, 'flushed');
+      await answersQuickly(apache);
+      process.kill(core, 'SIGTERM');
+      await eventually(10_000, 'another core', () => ![core, undefined].includes(apache.core()?.pid));
+      await answersQuickly(apache);
+    } finally {
+      resume();
+    }
+    const told = await logLine(apache, new RegExp(`supervisor:warn\\] \\[pid ${supervisor}\\] PSG0002`));
+    await logLine(apache, /PSG7006/);
+    assert.ok(Number(/lines=(\d+)/.exec(told)?.[1]) > 1000, told);
+    assert.match(apache.log(), new RegExp(`core:warn\\] \\[pid ${core}\\] PSG0002`));
+    const lines = flooded(apache.log());
+    assert.ok(rising(lines), 'their order');
+    assert.equal(lines.length + dropped(apache.log()), 4000);
+  },
+);
+
+rule('a syslog daemon that hangs holds up nobody', NEEDS_SYSLOG, async (scene) => {
+  const listener = await SyslogListener.start();
+  try {
+    const { apache } = await scene.serve('probe', '', { errorLog: 'syslog:local7' });
+    await say(apache, 'before');
+    await eventually(5000, 'the first line', () => /stdout: before/.test(listener.text));
+    listener.hang();
+    assert.equal((await ask(apache.port, 'a.test', '/flood?lines=2000')).text, 'flooded');
+    await answersQuickly(apache);
+    listener.goOn();
+    await eventually(5000, 'all lines', () => flooded(listener.text).length === 2000);
+    assert.ok(rising(flooded(listener.text)), 'their order');
+    await apache.stop();
+  } finally {
+    listener.goOn();
+    listener.stop();
   }
 });
 

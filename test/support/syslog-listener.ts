@@ -32,6 +32,15 @@ export class SyslogListener {
     return listener;
   }
 
+  /** It takes nothing any more, as a daemon that hangs. */
+  hang(): void {
+    this.perl.kill('SIGSTOP');
+  }
+
+  goOn(): void {
+    this.perl.kill('SIGCONT');
+  }
+
   stop(): void {
     this.perl.kill('SIGKILL');
     rmSync(SOCKET, { force: true });

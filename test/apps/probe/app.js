@@ -280,6 +280,8 @@ const ROUTES = {
     process.stderr.write(`${q.get('line')} on stderr\n`);
     text(res, 'logged');
   },
+  // Answers when all output is in the pipe.
+  '/flushed': (req, res) => process.stdout.write('', () => text(res, 'flushed')),
   // Any bytes, as hexadecimal digits.
   '/write': (req, res, q) => {
     process.stdout.write(Buffer.from(q.get('hex'), 'hex'));
