@@ -30,7 +30,7 @@ import type { FileQuestions } from './restart-watch.js';
 import { Room, type RoomHost } from './room.js';
 import { Roster, type GroupDirectory, type RosterHost } from './roster.js';
 import { ServerLife, stoppingError, type AdoptedProcess, type ServerLifeHost } from './server-life.js';
-import type { Session, StickyWish } from './session.js';
+import type { ProcessView, Session, StickyWish } from './session.js';
 import { SilenceWatch } from './silence-watch.js';
 import { groupSnapshot, type PoolSnapshot } from './snapshot.js';
 import { Turn } from './turn.js';
@@ -75,6 +75,11 @@ export interface CheckoutOptions {
   readonly sticky?: StickyWish;
 }
 
+interface Serving {
+  readonly group: AppGroup;
+  readonly process: AppProcess;
+}
+
 const NO_OPTIONS: CheckoutOptions = {};
 
 export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatchHost, ServerLifeHost {
@@ -98,6 +103,8 @@ export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatch
   readonly #life: ServerLife;
   /** Gateway threads, where there are any. */
   audience: PoolAudience | undefined;
+  /** Ready processes of all groups. */
+  readonly #serving = new Map<ProcessView, Serving>();
   /** Groups that the audience is to hear of. */
   readonly #moved = new Set<AppGroup>();
   /** Groups whose waiting requests may have to look for another process. */
@@ -210,13 +217,8 @@ export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatch
   }
 
   #withServing(session: Session, act: (group: AppGroup, process: AppProcess) => void): void {
-    for (const group of this.groups()) {
-      const process = group.serving.find((other) => other === session.process);
-      if (process !== undefined) {
-        act(group, process);
-        return;
-      }
-    }
+    const serving = this.#serving.get(session.process);
+    if (serving !== undefined) act(serving.group, serving.process);
   }
 
   overdue(group: AppGroup, process: AppProcess, limit: OverdueLimit): void {
@@ -260,6 +262,8 @@ export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatch
 
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void {
     this.room.moved(group, process, from, to);
+    if (to === 'ready') this.#serving.set(process, { group, process });
+    if (from === 'ready') this.#serving.delete(process);
     if (to === 'starting') this.memoryWatch.groupChanged(group);
     if (to === 'ready' || to === 'exited') this.#moved.add(group);
     if (to === 'ready' && !this.stopping) this.loads.add(group);

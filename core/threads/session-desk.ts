@@ -23,7 +23,9 @@ export class SessionDesk implements PoolAudience {
   readonly #posts: ((message: DeskMessage) => void)[] = [];
   /** Groups that the threads know, by key. */
   readonly #groups = new Map<string, AppGroup>();
-  /** All processes that have been ready and have not exited, by key. */
+  /** What was said last of each group: the processes that have been ready and have not exited. */
+  readonly #said = new Map<AppGroup, ReadonlySet<AppProcess>>();
+  /** All of these, by key. */
   readonly #processes = new Map<string, Known>();
 
   constructor(private readonly pool: Pool) {}
@@ -36,12 +38,14 @@ export class SessionDesk implements PoolAudience {
   }
 
   groupChanged(group: AppGroup): void {
-    const processes = [...group.members].filter((process) => process.pid !== 0);
-    const heard = new Set([...this.#processes.values()].map(({ process }) => process));
-    this.#dropProcesses(group);
+    const before = this.#said.get(group);
+    const processes = new Set([...group.members].filter((process) => process.pid !== 0));
+    this.#said.set(group, processes);
+    for (const process of before ?? []) if (!processes.has(process)) this.#processes.delete(process.key);
     for (const process of processes) {
+      if (before?.has(process) === true) continue;
       this.#processes.set(process.key, { group, process });
-      if (heard.has(process) || process.state !== 'ready') continue;
+      if (process.state !== 'ready') continue;
       process.onDrain(() => this.#tellAll({ kind: 'drains', process: process.key }));
     }
     // Of a group that has left, only the end of its sessions matters; its key may be another's by now.
@@ -51,19 +55,16 @@ export class SessionDesk implements PoolAudience {
       kind: 'group',
       key: group.key,
       memory: group.book.memory,
-      processes: processes.map(noteOf),
+      processes: [...processes].map(noteOf),
     });
   }
 
   groupGone(group: AppGroup): void {
-    this.#dropProcesses(group);
+    for (const process of this.#said.get(group) ?? []) this.#processes.delete(process.key);
+    this.#said.delete(group);
     if (this.#groups.get(group.key) !== group) return;
     this.#groups.delete(group.key);
     this.#tellAll({ kind: 'group-gone', key: group.key });
-  }
-
-  #dropProcesses(group: AppGroup): void {
-    for (const [key, known] of this.#processes) if (known.group === group) this.#processes.delete(key);
   }
 
   #tellAll(message: DeskMessage): void {

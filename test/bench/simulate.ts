@@ -4,7 +4,8 @@
  * Options: --groups, --requests.
  */
 import { parseArgs } from 'node:util';
-import { simulate, simulateCalm, type SimulationResult } from '../support/pool-simulation.js';
+import { simulateCalm, simulateRare } from '../support/calm-simulation.js';
+import { simulate, type SimulationResult } from '../support/pool-simulation.js';
 
 const us = (value: number): string => value.toFixed(1).padStart(8);
 
@@ -61,14 +62,14 @@ async function main(): Promise<void> {
     }
   }
   out.write(
-    'one process for each app and no requests; for each second: timers, looks, microseconds of the pool, and to hear reports\n',
+    'one process for each app and no requests; in each second: timers, looks, time of the pool, time to hear reports;\n' +
+      'each time: news for threads, a request out of time\n',
   );
   for (const groups of [most / 100, most / 10, most]) {
-    const calm = await simulateCalm(groups);
-    const { timers, looks, poolUs, reportsUs } = calm;
-    out.write(
-      `${String(calm.groups).padStart(7)}  ${[timers, looks, poolUs, reportsUs].map(us).join('  ')}\n`,
-    );
+    const { timers, looks, poolUs, reportsUs, groups: running } = await simulateCalm(groups);
+    const { newsUs, overdueUs } = await simulateRare(groups);
+    const numbers = [timers, looks, poolUs, reportsUs, newsUs, overdueUs].map(us).join('  ');
+    out.write(`${String(running).padStart(7)}  ${numbers}\n`);
   }
 }
 

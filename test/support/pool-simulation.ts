@@ -5,59 +5,11 @@
  * Popularity is uneven, as everywhere: a few apps get most of the requests, most apps get one now and then. There are
  * places for half of the apps, so that idle processes make way all the time.
  */
-import { Heap } from '../../core/base/heap.js';
-import type { Clock, ClockTimer } from '../../core/base/clock.js';
-import { Log, LogThreshold } from '../../core/base/log.js';
-import { makeAppConfig, type AppConfig } from '../../core/config/app-config.js';
-import { settingsFrom } from '../../core/config/settings.js';
-import type { AppGroup } from '../../core/pool/app-group.js';
-import { Pool } from '../../core/pool/pool.js';
+import type { Pool } from '../../core/pool/pool.js';
 import type { Session } from '../../core/pool/session.js';
 import type { Waiter } from '../../core/pool/waiting-list.js';
-import { AppRegistry } from '../../core/routing/app-registry.js';
-import { choose } from '../../core/routing/choose.js';
 import { FakeSpawner } from './fake-spawner.js';
-
-class SimulatedTimer implements ClockTimer {
-  readonly kind = 'clock-timer';
-  constructor(readonly run: () => void) {}
-}
-
-/** Like FakeClock, for a great many timers. Counts those that have run. */
-class SimulatedClock implements Clock {
-  #now = 1000;
-  readonly #timers = new Heap<ClockTimer>();
-  fired = 0;
-
-  now(): number {
-    return this.#now;
-  }
-  wall(): Date {
-    return new Date(Date.UTC(2026, 0, 1) + this.#now);
-  }
-  get pending(): number {
-    return this.#timers.size;
-  }
-  setTimeout(run: () => void, delayMs: number): ClockTimer {
-    const timer = new SimulatedTimer(run);
-    this.#timers.set(timer, this.#now + delayMs);
-    return timer;
-  }
-  clearTimeout(timer: ClockTimer): void {
-    this.#timers.delete(timer);
-  }
-  advance(ms: number): void {
-    const end = this.#now + ms;
-    for (let first = this.#timers.first; first !== undefined && first.key <= end;) {
-      this.#timers.delete(first.item);
-      this.#now = Math.max(this.#now, first.key);
-      this.fired += 1;
-      if (first.item instanceof SimulatedTimer) first.item.run();
-      first = this.#timers.first;
-    }
-    this.#now = end;
-  }
-}
+import { configs, makePool, MOST_PLACES, pass, SimulatedClock } from './simulated-pool.js';
 
 export interface Cost {
   readonly medianUs: number;
@@ -104,7 +56,6 @@ export interface SimulationOptions {
 const BATCH = 20;
 /** Simulated milliseconds of a batch. */
 const BATCH_MS = 2;
-const MOST_PLACES = 65_535;
 
 function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
@@ -137,42 +88,6 @@ class Visit implements Waiter {
   onFailure(): void {
     this.tally.failed += 1;
   }
-}
-
-function configs(count: number, texts: Readonly<Record<string, string>>): AppConfig[] {
-  const settings = settingsFrom('app', texts);
-  return Array.from({ length: count }, (_, index) => {
-    const appRoot = `/srv/app${index}`;
-    const documentRoot = `${appRoot}/public`;
-    const facts = { appRoot, baseUri: '/', documentRoot, found: 'node' as const, foundStartupFile: 'app.js' };
-    return makeAppConfig({ ...facts, env: [] }, settings);
-  });
-}
-
-/** @param looked called for each question about a file */
-function makePool(
-  clock: Clock,
-  spawner: FakeSpawner,
-  maxPoolSize: number,
-  looked: () => void,
-  random: () => number = Math.random,
-): Pool {
-  return new Pool({
-    spawner,
-    files: {
-      stat: () => {
-        looked();
-        return Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n });
-      },
-    },
-    memory: { measure: () => Promise.resolve(new Map()) },
-    registry: new AppRegistry<AppGroup>(1),
-    choose,
-    clock,
-    log: new Log('pool', { write: () => undefined }, new LogThreshold(0)),
-    server: settingsFrom('server', { maxPoolSize: String(maxPoolSize) }),
-    random,
-  });
 }
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -239,13 +154,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   };
 }
 
-async function pass(clock: SimulatedClock, ms: number): Promise<void> {
-  for (let left = ms; left > 0; left -= 1000) {
-    clock.advance(1000);
-    for (let job = 0; job < 8; job += 1) await Promise.resolve();
-  }
-}
-
 /** After everybody has gone and what was idle has been stopped; PassengerPoolIdleTime is five minutes. */
 async function idleCost(pool: Pool, clock: SimulatedClock, looks: () => number): Promise<IdleCost> {
   await pass(clock, 320_000);
@@ -254,51 +162,4 @@ async function idleCost(pool: Pool, clock: SimulatedClock, looks: () => number):
   const cost = { timers: clock.fired - before.timers, looks: looks() - before.looks };
   const snapshot = pool.snapshot();
   return { ...cost, groups: snapshot.groups.length, processes: snapshot.processCount };
-}
-
-/** What processes cost that run and get no requests, in groups of one process each. */
-export interface CalmCost {
-  readonly groups: number;
-  /** Timers that the pool had run, and looks at restart files, in each second. */
-  readonly timers: number;
-  readonly looks: number;
-  /** Microseconds of this machine's time in each second: what the pool does by itself, and hearing what loaders report. */
-  readonly poolUs: number;
-  readonly reportsUs: number;
-}
-
-const CALM_SECONDS = 400;
-const REPORT_SECONDS = 2;
-
-/** As many apps as that, each with one process that nobody asks for. */
-export async function simulateCalm(groups: number): Promise<CalmCost> {
-  const clock = new SimulatedClock();
-  const spawner = new FakeSpawner(clock);
-  let looks = 0;
-  const pool = makePool(clock, spawner, Math.min(MOST_PLACES, groups), () => (looks += 1));
-  const visitor: Waiter = { onSession: (session) => session.close('ok'), onFailure: () => undefined };
-  for (const app of configs(groups, { minInstances: '1' })) {
-    pool.checkout(app, visitor);
-    for (let job = 0; job < 8; job += 1) await Promise.resolve();
-    clock.advance(1);
-  }
-  await pass(clock, 60_000);
-  const before = { timers: clock.fired, looks };
-  const spent = { pool: 0, reports: 0 };
-  for (let second = 0; second < CALM_SECONDS; second += 1) {
-    const begun = performance.now();
-    await pass(clock, 1000);
-    spent.pool += performance.now() - begun;
-    if (second % REPORT_SECONDS > 0) continue;
-    const heard = performance.now();
-    for (const process of spawner.processes) process.report({ elu: 0.001 });
-    spent.reports += performance.now() - heard;
-  }
-  return {
-    groups: spawner.alive.length,
-    timers: (clock.fired - before.timers) / CALM_SECONDS,
-    looks: (looks - before.looks) / 2 / CALM_SECONDS,
-    poolUs: (spent.pool * 1000) / CALM_SECONDS,
-    reportsUs: (spent.reports * 1000) / CALM_SECONDS,
-  };
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LOOKS_PER_SECOND, RestartRounds, type RoundMember } from '../../../core/pool/restart-rounds.js';
 import { FakeClock } from '../../support/fake-clock.js';
-import { simulateCalm } from '../../support/pool-simulation.js';
+import { simulateCalm } from '../../support/calm-simulation.js';
 import { appConfig, Bench, serverSettings } from './pool-fixture.js';
 
 const THROTTLE_MS = 10_000;

@@ -1,6 +1,7 @@
 /** Many apps: decisions do not get dearer with their number, and those that nobody asks for cost nothing. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { simulateRare } from '../../support/calm-simulation.js';
 import { simulate } from '../../support/pool-simulation.js';
 import { appConfig, Bench } from './pool-fixture.js';
 
@@ -16,6 +17,26 @@ test('with fifty times as many apps a decision does not cost eight times as much
     costs.many = Math.min(costs.many, many.checkout.p90Us + many.close.p90Us);
   }
   assert.ok(costs.many < 8 * costs.few, JSON.stringify(costs));
+});
+
+test('what happens to one app now and then does not cost more among forty times as many', async () => {
+  const least = {
+    few: { newsUs: Infinity, overdueUs: Infinity },
+    many: { newsUs: Infinity, overdueUs: Infinity },
+  };
+  for (let round = 0; round < 3; round += 1) {
+    for (const [size, groups] of [
+      ['few', 50],
+      ['many', 2000],
+    ] as const) {
+      const { newsUs, overdueUs } = await simulateRare(groups);
+      least[size].newsUs = Math.min(least[size].newsUs, newsUs);
+      least[size].overdueUs = Math.min(least[size].overdueUs, overdueUs);
+    }
+  }
+  // Two microseconds are less than the clock and the collector may add.
+  assert.ok(least.many.newsUs < 8 * least.few.newsUs + 2, JSON.stringify(least));
+  assert.ok(least.many.overdueUs < 8 * least.few.overdueUs + 2, JSON.stringify(least));
 });
 
 test('apps without processes cost neither timers nor looks at files', async () => {
