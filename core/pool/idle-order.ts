@@ -11,13 +11,27 @@ import { Heap } from '../base/heap.js';
 import type { AppGroup } from './app-group.js';
 import type { AppProcess } from './app-process.js';
 
+/**
+ * Who goes before whom: processes of groups above what they are to keep (`spare`), of other groups with several, and
+ * at last the only ones of their groups, whose visitors would have to wait for a start.
+ */
+const RANKS = ['spare', 'several', 'only'] as const;
+type Rank = (typeof RANKS)[number];
+
+function rankOf(group: AppGroup): Rank {
+  if (group.serving.length > group.kept) return 'spare';
+  return group.serving.length > 1 ? 'several' : 'only';
+}
+
 export class IdleOrder {
-  /** Processes of groups above their minimum, and all others. */
-  readonly #spare = new Heap<AppProcess>();
-  readonly #needed = new Heap<AppProcess>();
+  readonly #heaps: Readonly<Record<Rank, Heap<AppProcess>>> = {
+    spare: new Heap(),
+    several: new Heap(),
+    only: new Heap(),
+  };
   readonly #busy = new Set<AppProcess>();
   /** Where the processes of each group stand. */
-  readonly #placed = new Map<AppGroup, { above: boolean; serving: readonly AppProcess[] }>();
+  readonly #placed = new Map<AppGroup, { rank: Rank; serving: readonly AppProcess[] }>();
   readonly #moved = new Set<AppGroup>();
 
   /** Its processes or its minimum may have changed. */
@@ -33,23 +47,28 @@ export class IdleOrder {
   }
 
   /**
-   * Who makes way: the longest idle process of a group above its minimum, or else the longest idle of all.
+   * Who makes way: the longest idle process of the first rank that has an idle one.
    * Undefined when all are busy; then each of them tells when it is not.
    */
   longestIdle(): AppProcess | undefined {
     this.#update();
-    return this.#firstIdle(this.#spare) ?? this.#firstIdle(this.#needed);
+    for (const rank of RANKS) {
+      const found = this.#firstIdle(this.#heaps[rank]);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** A process of a group above its minimum that has been idle since `limit` or longer. */
   idleSince(limit: number, now: number): AppProcess | undefined {
     this.#update();
-    for (let first = this.#spare.first; first !== undefined; first = this.#spare.first) {
+    const { spare } = this.#heaps;
+    for (let first = spare.first; first !== undefined; first = spare.first) {
       if (first.key > limit) return undefined;
       const { item: process } = first;
       const since = process.sessions > 0 ? now : process.lastUsed;
       if (since <= first.key) return process;
-      this.#spare.set(process, since);
+      spare.set(process, since);
     }
     return undefined;
   }
@@ -57,7 +76,7 @@ export class IdleOrder {
   /** No process of a group above its minimum has been idle for longer; Infinity when there is none. */
   get earliest(): number {
     this.#update();
-    return this.#spare.first?.key ?? Infinity;
+    return this.#heaps.spare.first?.key ?? Infinity;
   }
 
   #firstIdle(heap: Heap<AppProcess>): AppProcess | undefined {
@@ -85,8 +104,8 @@ export class IdleOrder {
   #place(group: AppGroup): void {
     const before = this.#placed.get(group);
     const { serving } = group;
-    const above = serving.length > group.limits.minInstances;
-    if (before !== undefined && before.above === above && before.serving === serving) return;
+    const rank = rankOf(group);
+    if (before !== undefined && before.rank === rank && before.serving === serving) return;
     for (const process of before?.serving ?? []) {
       if (process.state !== 'ready') this.#drop(process);
     }
@@ -94,24 +113,22 @@ export class IdleOrder {
       this.#placed.delete(group);
       return;
     }
-    this.#placed.set(group, { above, serving });
+    this.#placed.set(group, { rank, serving });
+    const heap = this.#heaps[rank];
     for (const process of serving) {
       if (this.#busy.has(process)) continue;
-      const other = above ? this.#needed : this.#spare;
-      other.delete(process);
-      const heap = above ? this.#spare : this.#needed;
+      if (before !== undefined && before.rank !== rank) this.#heaps[before.rank].delete(process);
       if (!heap.has(process)) heap.set(process, process.lastUsed);
     }
   }
 
   #drop(process: AppProcess): void {
-    this.#spare.delete(process);
-    this.#needed.delete(process);
+    for (const rank of RANKS) this.#heaps[rank].delete(process);
     this.#busy.delete(process);
     process.book.idleWanted = false;
   }
 
   #heapOf(group: AppGroup): Heap<AppProcess> {
-    return this.#placed.get(group)?.above === true ? this.#spare : this.#needed;
+    return this.#heaps[this.#placed.get(group)?.rank ?? 'only'];
   }
 }

@@ -8,8 +8,8 @@
  *  1. Room: starting and ready processes together are at most PassengerMaxPoolSize, plus the substitutes that are
  *     starting (deployment.ts). (A lowered limit is reached by draining.)
  *  2. A group with waiting requests and no process at all starves when the pool is full: the longest idle process
- *     of a group above its minimum, or else of any group, makes way, and after a while a busy one; groups are served in
- *     the order of starving.
+ *     of a group above its minimum, or else of one with several, or of any, makes way, and after a while a busy one;
+ *     groups are served in the order of starving.
  *  3. The minimum of each group is kept from the moment it exists, after starving groups, unless a pause lasts.
  *  4. Changes are complete before anybody hears of them (turn.ts).
  */

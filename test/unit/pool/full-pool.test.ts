@@ -43,6 +43,22 @@ test('when no idle process is above its minimum, the longest idle one of any app
   assert.equal(bench.pool.snapshot().capacityUsed, 2);
 });
 
+test('when no idle process is above its minimum, apps with several give before one that has only one', async () => {
+  const bench = new Bench({ maxPoolSize: '4' });
+  (await bench.served(appConfig('small'))).close();
+  await bench.advance(1000);
+  (await bench.served(appConfig('large', { minInstances: '5' }))).close();
+  await bench.settle();
+  const roots = (): (string | undefined)[] =>
+    bench.spawner.alive.map(({ config }) => config.groupName).sort();
+  const name = (app: string): string => appConfig(app).groupName;
+  assert.deepEqual(roots(), [name('large'), name('large'), name('large'), name('small')]);
+  for (const other of ['b', 'c']) (await bench.served(appConfig(other))).close();
+  assert.deepEqual(roots(), [name('b'), name('c'), name('large'), name('small')]);
+  (await bench.served(appConfig('d'))).close();
+  assert.deepEqual(roots(), [name('b'), name('c'), name('d'), name('large')], 'now the longest idle of all');
+});
+
 test('when nobody is idle the request waits, and the first process that becomes idle makes way', async () => {
   const bench = new Bench({ maxPoolSize: '1' });
   const busy = await bench.served(appConfig('a'));

@@ -216,6 +216,28 @@ test('while resisting, nothing is started and nothing leaves for being idle; wit
   assert.equal(alive(bench).length, 2);
 });
 
+test('while resisting, processes above the minimum stay too, since nobody could take their place again', async () => {
+  const app = appConfig('shop', {
+    minInstances: '0',
+    maxInstances: '3',
+    forceMaxConcurrentRequestsPerProcess: '1',
+    resistDeploymentErrors: 'on',
+  });
+  const bench = new Bench({ poolIdleTime: '5', statThrottleRate: '0' });
+  const requests = [bench.request(app), bench.request(app), bench.request(app)];
+  await bench.settle();
+  for (const request of requests) request.close();
+  assert.deepEqual(alive(bench), [1000, 1001, 1002]);
+  bench.spawner.knobs.failAt = 'loading';
+  restart(bench, app);
+  await bench.advance(60_000, 1000);
+  assert.deepEqual(alive(bench), [1000, 1001, 1002]);
+  bench.spawner.knobs.failAt = undefined;
+  restart(bench, app);
+  await bench.advance(60_000, 1000);
+  assert.deepEqual(alive(bench), [], 'the new code works, and nobody asks for it');
+});
+
 test('a resisting app still gives way to one that starves, but only where nobody else can', async () => {
   const bench = await warm(RESIST, { maxPoolSize: '5' });
   const rich = appConfig('rich', { minInstances: '0' });
