@@ -142,6 +142,23 @@ rule(
   },
 );
 
+rule('with ErrorLog syslog the lines of apps and of the core reach syslog', NEEDS_SYSLOG, async (scene) => {
+  const listener = await SyslogListener.start();
+  try {
+    const app = await scene.app('probe');
+    const vhosts = [site('a.test', app)];
+    const server = 'PassengerLogLevel 4';
+    const apache = await scene.start({ vhosts, server, errorLog: 'syslog:local7' });
+    await ask(apache.port, 'a.test', '/log?line=through-syslog');
+    await eventually(5000, 'the line of the app', () => /App \d+ stdout: through-syslog/.test(listener.text));
+    assert.match(listener.text, /passenger_spawn:info\] app process is ready/);
+    assert.match(listener.text, /passenger_supervisor:info\]/);
+    await apache.stop();
+  } finally {
+    listener.stop();
+  }
+});
+
 rule('a syslog daemon that hangs holds up nobody', NEEDS_SYSLOG, async (scene) => {
   const listener = await SyslogListener.start();
   try {

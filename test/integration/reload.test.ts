@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Apache } from '../support/apache.js';
 import { eventually } from '../support/eventually.js';
-import { SyslogListener } from '../support/syslog-listener.js';
 import { assertWithin } from '../support/patience.js';
 import { openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
@@ -196,22 +195,3 @@ for (const [kind, errorLog] of [
     });
   });
 }
-
-const NEEDS_SYSLOG = { root: true, ...SyslogListener.obstacle() };
-
-rule('with ErrorLog syslog the lines of apps and of the core reach syslog', NEEDS_SYSLOG, async (scene) => {
-  const listener = await SyslogListener.start();
-  try {
-    const app = await scene.app('probe');
-    const vhosts = [site('a.test', app)];
-    const server = 'PassengerLogLevel 4';
-    const apache = await scene.start({ vhosts, server, errorLog: 'syslog:local7' });
-    await ask(apache.port, 'a.test', '/log?line=through-syslog');
-    await eventually(5000, 'the line of the app', () => /App \d+ stdout: through-syslog/.test(listener.text));
-    assert.match(listener.text, /passenger_spawn:info\] app process is ready/);
-    assert.match(listener.text, /passenger_supervisor:info\]/);
-    await apache.stop();
-  } finally {
-    listener.stop();
-  }
-});
