@@ -201,7 +201,6 @@ interface Addon {
   appendBytes(fd: number, bytes: Buffer, done: (result: Appended) => void): void;
   readBytes(fd: number, limit: number, done: (result: ReadBytes) => void): void;
   setDumpable(on: boolean): void;
-  setDeathSignal(signal: number): void;
   startLogWriter(fd: number): LogWriter;
 }
 
@@ -378,17 +377,8 @@ export function lookupUid(uid: number): UserFacts | undefined {
   return addon().lookupUser(uid);
 }
 
-export function lookupGroup(name: string): GroupFacts | undefined {
-  return addon().lookupGroup(name);
-}
-
 export function lookupGid(gid: number): GroupFacts | undefined {
   return addon().lookupGroup(gid);
-}
-
-/** The groups of a user as the system would give them at a login, `gid` included. */
-export function groupList(user: string, gid: number): number[] {
-  return addon().groupList(user, gid);
 }
 
 /** The same three on a thread: a directory service may be slow. A number is looked up as uid or gid. */
@@ -442,11 +432,6 @@ export function readBytes(fd: number, limit: number): Promise<ReadBytes> {
 /** Off: processes of the same uid can neither trace this one nor read its memory or environment. */
 export function setDumpable(on: boolean): void {
   addon().setDumpable(on);
-}
-
-/** The signal that this process gets when its parent ends; lost at exec of a set-uid program only. */
-export function setDeathSignal(signal: number): void {
-  addon().setDeathSignal(signal);
 }
 
 /**

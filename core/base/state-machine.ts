@@ -34,11 +34,6 @@ export class StateMachine<S extends string> {
     return this.#state;
   }
 
-  /** Whether no further move is possible. */
-  get final(): boolean {
-    return this.table[this.#state].length === 0;
-  }
-
   can(to: S): boolean {
     return this.table[this.#state].includes(to);
   }

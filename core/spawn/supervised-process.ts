@@ -78,10 +78,6 @@ export class SupervisedProcess {
     this.#streamsEnded = Promise.all([...this.#pumps.map((pump) => pump.ended), controlEnded]);
   }
 
-  get running(): boolean {
-    return this.#running;
-  }
-
   /** The last lines of both streams. */
   get lastOutput(): string {
     return this.#lines.text();

@@ -45,10 +45,6 @@ export class Channel<In extends MessageType, Out extends MessageType> {
     );
   }
 
-  get open(): boolean {
-    return this.#open;
-  }
-
   /**
    * @param fds stay the caller's and must stay open until `sent` was called (also called when the channel closes)
    * @throws PassengerError PSG7001 when the message is too long

@@ -221,10 +221,6 @@ export class CoreProcess {
     }, delayMs);
   }
 
-  kill(): void {
-    this.#signal(SIGKILL);
-  }
-
   #signal(number: number): void {
     if (this.#child === undefined) return;
     try {

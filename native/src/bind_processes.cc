@@ -197,10 +197,6 @@ void set_dumpable(const Napi::CallbackInfo& info) {
   }
 }
 
-void set_death_signal(const Napi::CallbackInfo& info) {
-  if (prctl(PR_SET_PDEATHSIG, number(info[0]), 0, 0, 0) != 0) throw_errno(info.Env(), errno, "prctl");
-}
-
 }  // namespace
 
 void bind_processes(Napi::Env env, Napi::Object exports) {
@@ -210,7 +206,6 @@ void bind_processes(Napi::Env env, Napi::Object exports) {
   exports.Set("peekExit", Napi::Function::New(env, peek_exit));
   exports.Set("reap", Napi::Function::New(env, reap));
   exports.Set("setDumpable", Napi::Function::New(env, set_dumpable));
-  exports.Set("setDeathSignal", Napi::Function::New(env, set_death_signal));
 }
 
 }  // namespace passenger

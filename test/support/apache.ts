@@ -6,7 +6,6 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
-import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { MODULE_FILE, ROOT } from '../../core/cli/installation.js';
 import { freePort, PrivateApache, type Mpm } from '../../core/cli/private-apache.js';
@@ -208,18 +207,6 @@ export class Apache implements Audited {
       attempt.once('timeout', () => attempt.destroy(new Error(`no answer to ${host}${path} in time`)));
       attempt.once('error', reject);
       attempt.end(init.body);
-    });
-  }
-
-  /** A raw connection to the server. */
-  connect(): Promise<Socket> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(this.port, '127.0.0.1');
-      socket.once('error', reject);
-      socket.once('connect', () => {
-        socket.off('error', reject);
-        resolve(socket);
-      });
     });
   }
 

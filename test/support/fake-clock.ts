@@ -58,12 +58,4 @@ export class FakeClock implements Clock {
     this.#now += ms;
     this.advance(0);
   }
-
-  /** Like `advance`, with the pending promise jobs run between the steps. */
-  async advanceAsync(ms: number, stepMs = ms): Promise<void> {
-    for (let left = ms; left > 0; left -= stepMs) {
-      this.advance(Math.min(stepMs, left));
-      for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
-    }
-  }
 }

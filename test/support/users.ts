@@ -12,8 +12,6 @@ export interface User {
   readonly shell: string;
 }
 
-export type TestUser = 'psgapp1' | 'psgapp2' | 'psgshell';
-
 export const IS_ROOT = process.getuid?.() === 0;
 
 /** For node:test's `skip`: false as root, otherwise the reason. */
