@@ -24,8 +24,6 @@ const GROUPS = [
   command('format', join(BIN, 'prettier'), ['--check', '--log-level=warn', '.']),
   command('c', 'make', ['-s', '-C', 'apache-module', 'check']),
   tests('unit', ['test/unit'], 2),
-  tests('wire', ['test/wire'], 2),
-  tests('module', ['test/module'], 2),
   tests('config', ['test/config'], 2),
   tests('integration', ['test/integration'], SERVERS_AT_ONCE),
   tests('fault', ['test/fault'], SERVERS_AT_ONCE),
@@ -35,7 +33,7 @@ const GROUPS = [
 ];
 const SHORTHANDS = {
   check: ['lint', 'format', 'c'],
-  quick: ['lint', 'format', 'c', 'unit', 'wire', 'config'],
+  quick: ['lint', 'format', 'c', 'unit', 'config'],
 };
 
 function testFiles(directory) {
@@ -129,7 +127,7 @@ async function main() {
     ({ name, onDemand }) => names.includes(name) || (names.length === 0 && onDemand !== true),
   );
   const needsServers = chosen.some(({ name }) =>
-    ['module', 'config', 'integration', 'fault', 'soak', 'browser'].includes(name),
+    ['config', 'integration', 'fault', 'soak', 'browser'].includes(name),
   );
   const staged = needsServers ? stage() : undefined;
   const results = [];
@@ -141,6 +139,10 @@ async function main() {
   console.log('\n── summary');
   for (const { name, result, seconds } of results) {
     console.log(`${name.padEnd(12)} ${result.padEnd(7)} ${seconds.toFixed(1).padStart(6)} s`);
+  }
+  if (results.every(({ result }) => result === 'none')) {
+    console.error(`no test file has "${pattern}" in its path`);
+    return 1;
   }
   return results.every(({ result }) => result !== 'FAILED') ? 0 : 1;
 }
