@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -47,6 +48,7 @@ LogWriter::LogWriter(int fd) : batch_limit_(fd < 0 ? 1 : kBatch), system_log_(fd
   struct stat facts;
   pollable_ = fstat(fd_, &facts) != 0 || !S_ISREG(facts.st_mode);
   if (pollable_) batch_limit_ = piece_ = PIPE_BUF;
+  pipe_size_ = std::max(fcntl(fd_, F_GETPIPE_SZ), 0);
 }
 
 LogWriter::~LogWriter() {
@@ -77,10 +79,10 @@ bool LogWriter::flush(std::chrono::milliseconds limit) {
   std::unique_lock<std::mutex> lock(mutex_);
   const auto empty = [this] { return queue_.empty() && !writing_; };
   const size_t failures = failures_;
-  hurried_ = true;
+  hurried_ = flushing_ = true;
   changed_.notify_one();
   progress_.wait_for(lock, limit, [&] { return empty() || failures_ != failures; });
-  hurried_ = false;
+  hurried_ = flushing_ = false;
   return empty();
 }
 
@@ -125,8 +127,18 @@ void LogWriter::run() {
 bool LogWriter::wait_ready() {
   if (!pollable_) return true;
   pollfd both[] = {{fd_, POLLOUT, 0}, {wake_, POLLIN, 0}};
-  while (poll(both, 2, -1) < 0 && errno == EINTR) continue;
-  return both[1].revents == 0;
+  for (;;) {
+    while (poll(both, 2, -1) < 0 && errno == EINTR) continue;
+    if (both[1].revents != 0) return false;
+    if (!crowded()) return true;
+    poll(&both[1], 1, kBreathMs);
+  }
+}
+
+// Half of a pipe is left to Apache, whose own lines wait for room, and its requests with them.
+bool LogWriter::crowded() const {
+  int waiting = 0;
+  return pipe_size_ > 0 && !flushing_ && ioctl(fd_, FIONREAD, &waiting) == 0 && waiting > pipe_size_ / 2;
 }
 
 void LogWriter::take() {

@@ -3,6 +3,7 @@
 // is decided by whoever pushes (core/supervisor/log-bound.ts). No Node-API here.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -42,6 +43,7 @@ class LogWriter {
   explicit LogWriter(int fd);
   void run();
   bool wait_ready();
+  bool crowded() const;
   void take();
   int deliver();
   int write_all(const std::string& bytes, size_t* written);
@@ -56,6 +58,7 @@ class LogWriter {
   bool writing_ = false;
   bool stopped_ = false;
   bool hurried_ = false;
+  std::atomic<bool> flushing_{false};
 
   // The thread's own.
   std::vector<LogLine> batch_;
@@ -66,6 +69,7 @@ class LogWriter {
   size_t batch_limit_;
   size_t piece_ = SIZE_MAX;  // of one write
   bool pollable_ = false;
+  int pipe_size_ = 0;  // 0: no pipe
   const bool system_log_;
 };
 

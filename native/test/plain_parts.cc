@@ -2,6 +2,7 @@
 // Prints each broken expectation and ends with their number. Steps that need root are left out without it.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -316,7 +317,11 @@ void log_lines() {
   reader.join();
   while (writer->waiting() == 0) writer->push({0, std::string(4000, 'y') + "\n"});
   for (int i = 0; i < 100; i++) writer->push({0, std::string(4000, 'y') + "\n"});
-  writer->flush(milliseconds(30));
+  int bytes = 0;
+  usleep(50000);
+  expect(ioctl(ends[0], FIONREAD, &bytes) == 0 && bytes > 20000 && bytes < 40000, "half of the pipe is left to others");
+  writer->flush(milliseconds(100));
+  expect(ioctl(ends[0], FIONREAD, &bytes) == 0 && bytes > 50000, "at the end all of it is used");
   const size_t rest = writer->stop().size();
   expect(rest > 50 && rest <= 100, "what is not on its way comes back");
   expect((fcntl(ends[1], F_GETFL) & O_NONBLOCK) == 0, "the descriptor is as it was");

@@ -68,8 +68,9 @@ rule(
   'a piped logger that stops reading holds up neither requests nor starts; what it missed follows in order, with a count',
   {},
   async (scene) => {
-    const { apache } = await scene.serve('probe', '', { errorLog: '"|/usr/bin/tee -a $DIR/error.log"' });
-    apache.allowLog(/PSG0002/);
+    const denied = 'Alias /denied /etc\n<Location /denied>\nPassengerEnabled off\n</Location>';
+    const { apache } = await scene.serve('probe', denied, { errorLog: '"|/usr/bin/tee -a $DIR/error.log"' });
+    apache.allowLog(/PSG0002|AH01630/);
     await say(apache, 'before');
     await logLine(apache, /stdout: before/);
     const core = corePid(apache);
@@ -81,6 +82,9 @@ rule(
       assert.equal((await ask(apache.port, 'a.test', '/flood?lines=4000&pad=300')).text, 'flooded');
       assert.equal((await ask(apache.port, 'a.test', '/flushed')).text, 'flushed');
       await answersQuickly(apache);
+      // Apache's own lines have room, too.
+      for (let n = 0; n < 40; n += 1)
+        assert.equal((await apache.get('a.test', '/denied', { timeoutMs: 3000 })).status, 403);
     } finally {
       resume();
     }
