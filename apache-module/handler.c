@@ -19,6 +19,8 @@
 /* Most answers come before anybody has to know whether the client still waits. */
 #define FIRST_WAIT_MS 250
 #define TRIES 3
+/* Of a REQUEST frame, for the fields of a client that is no attacker. */
+#define ROOM_FOR_FIELDS 131072u
 
 static int unavailable(request_rec *r)
 {
@@ -278,14 +280,18 @@ static int prepare(psg_exchange *exchange, request_rec *r, const psg_app *app)
     return OK;
 }
 
-static int fits_into_request(const psg_exchange *exchange)
+/* OK, or a status: the client's fields are to blame as long as the settings leave usual ones enough room. */
+static int check_size(const psg_exchange *exchange)
 {
     if (PSG_REQUEST_FACTS_SIZE + exchange->settings.length + exchange->head.length <= PSG_MAX_REQUEST) {
-        return 1;
+        return OK;
     }
-    PSG_LOG(APLOG_ERR, 0, exchange->r, "PSG1014", "settings and header fields are too large for one request settings=%lu fields=%lu",
-            (unsigned long)exchange->settings.length, (unsigned long)exchange->head.length);
-    return 0;
+    if (exchange->settings.length + ROOM_FOR_FIELDS <= PSG_MAX_REQUEST) {
+        return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    }
+    PSG_LOG_LIMITED(APLOG_ERR, 0, exchange->r, "PSG1014", "settings and header fields are too large for one request settings=%lu fields=%lu",
+                    (unsigned long)exchange->settings.length, (unsigned long)exchange->head.length);
+    return HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static int run(psg_exchange *exchange)
@@ -317,7 +323,10 @@ static int serve(request_rec *r, const psg_app *app)
     }
     status = prepare(&exchange, r, app);
     if (status == OK) {
-        status = fits_into_request(&exchange) ? run(&exchange) : HTTP_INTERNAL_SERVER_ERROR;
+        status = check_size(&exchange);
+    }
+    if (status == OK) {
+        status = run(&exchange);
     }
     psg_share_give(r);
     return psg_explain(r, status);

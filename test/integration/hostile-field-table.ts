@@ -188,6 +188,11 @@ export const LINES: readonly Row[] = [
   target('/\xe4\x8d\x8a'),
   refused('R15 101 fields', get(Array.from({ length: 101 }, (_, n) => `X-${n}: 1\r\n`).join('')), '400'),
   refused('R15 field of 9 KB', get(`X-A: ${'a'.repeat(9000)}\r\n`), '400'),
+  refused(
+    'R15 300 KB of fields',
+    get(Array.from({ length: 40 }, (_, n) => `X-${n}: ${'a'.repeat(7500)}\r\n`).join('')),
+    '431',
+  ),
   refused('R15 line of 9 KB', line(`GET /${'a'.repeat(9000)} HTTP/1.1`), '414'),
   {
     name: 'R15 98 fields pass in order',

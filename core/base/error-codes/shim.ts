@@ -119,9 +119,10 @@ export const SHIM_ERRORS = {
     severity: 'error',
     message: 'settings and header fields are too large for one request',
     status: 500,
-    cause: 'Header fields together with SetEnv values and directives exceed 256 KiB.',
-    outcome: 'The request gets 500.',
-    action: 'Reduce LimitRequestFieldSize or the environment that SetEnv gives to the app.',
+    cause: 'SetEnv values and directives exceed 128 KiB, and 256 KiB together with the header fields.',
+    outcome:
+      'The request gets 500. (Header fields that are too large by themselves get 431, without a line.)',
+    action: 'Reduce the environment that SetEnv gives to the app.',
   },
   PSG1015: {
     severity: 'error',
