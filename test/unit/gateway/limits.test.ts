@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { passedLimit } from '../../../core/gateway/limits.js';
 import { Listener } from '../../../core/gateway/listener.js';
 import { acceptNext } from '../../../core/native.js';
 import { eventually } from '../../support/eventually.js';
@@ -31,6 +32,11 @@ test('PassengerMaxRequestTime: 504 before the head, and the app sees its request
   await eventually(1000, 'the app sees it', () => gone);
   assert.deepStrictEqual(fixture.source.outcomes, ['app-failed']);
   assert.strictEqual(fixture.lines.filter((line) => line.includes('PSG4012')).length, 1);
+});
+
+test('the silence of an app is told in whole milliseconds', () => {
+  const facts = { sinceSent: 0, silentMs: 2500.4999, headSent: false, appIsDue: true };
+  assert.deepStrictEqual(passedLimit(facts, 0, 1000)?.fields, { silentMs: 2500 });
 });
 
 test('PassengerMaxRequestTime does not end a request early, whenever the gateway has looked at its clock', async (t) => {
