@@ -61,6 +61,8 @@ const raw = {
     setTimeout(() => socket.on('data', (data) => (bytes += data.length)), 1000);
     socket.on('end', () => socket.end(String(bytes)));
   },
+  // Takes nothing from the client, ever.
+  '/deaf': (socket) => socket.write(SWITCH),
   '/refuse': (socket) =>
     socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!'),
 };
