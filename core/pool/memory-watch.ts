@@ -7,6 +7,7 @@ import type { Clock, ClockTimer } from '../base/clock.js';
 import { PassengerError } from '../base/errors.js';
 import type { AppGroup } from './app-group.js';
 import type { AppProcess } from './app-process.js';
+import { Backoff } from './backoff.js';
 import {
   judgeMemory,
   memoryLimited,
@@ -28,6 +29,8 @@ export interface MemoryWatchHost {
   readonly clock: Clock;
   readonly turn: Turn;
   readonly memory: MemoryQuestions;
+  /** A number from 0 up to 1. */
+  readonly random: () => number;
 }
 
 /** A process without a pid yet, or one that could not be measured, is looked at again after this time. */
@@ -38,6 +41,8 @@ const MB = 2 ** 20;
 
 interface Watched {
   readonly look: MemoryLook | undefined;
+  /** How long it had lived when it was first seen above PassengerMemoryLimit. */
+  readonly wornAfterMs: number | undefined;
   /** When to look next. */
   readonly due: number;
 }
@@ -52,6 +57,8 @@ export class MemoryWatch {
   /** Groups with a limit and with processes; also those that get no more requests. */
   readonly #groups = new Set<AppGroup>();
   readonly #watched = new WeakMap<AppProcess, Watched>();
+  /** Pauses between replacements of processes that take too much soon after their start. */
+  readonly #pauses = new WeakMap<AppGroup, Backoff>();
   #timer: ClockTimer | undefined;
   #timerDue = Infinity;
   #measuring = false;
@@ -130,17 +137,40 @@ export class MemoryWatch {
 
   #judge({ group, process }: Candidate, bytes: number | undefined): void {
     const now = this.host.clock.now();
-    const before = this.#watched.get(process)?.look;
+    const { look: before, wornAfterMs } = this.#watched.get(process) ?? {};
     if (process.state === 'exited' || bytes === undefined) {
-      this.#watched.set(process, { look: before, due: now + AGAIN_MS });
+      this.#watched.set(process, { look: before, wornAfterMs, due: now + AGAIN_MS });
       return;
     }
     const limits = group.limits.memory;
     const look = { bytes, at: now };
-    this.#watched.set(process, { look, due: now + nextLookMs(look, before, limits) });
     const verdict = judgeMemory(bytes, limits);
-    if (verdict === 'worn') group.replace(process, 'PassengerMemoryLimit');
+    const afterMs = verdict === 'worn' ? (wornAfterMs ?? process.livedMs(now)) : undefined;
+    this.#watched.set(process, { look, wornAfterMs: afterMs, due: now + nextLookMs(look, before, limits) });
+    if (afterMs !== undefined) this.#worn({ group, process }, bytes, afterMs);
     if (verdict === 'over') group.losses.condemn(process, hardLimitError(bytes, limits), true);
+  }
+
+  /**
+   * An app that takes more than its limit as soon as it runs would be started all the time: like one that crashes soon
+   * after its start it gets growing pauses, and serves meanwhile.
+   */
+  #worn({ group, process }: Candidate, bytes: number, afterMs: number): void {
+    if (process.state !== 'ready' || process.wornBy !== undefined) return;
+    const now = this.host.clock.now();
+    const pauses = this.#pauses.get(group) ?? new Backoff(this.host.random);
+    this.#pauses.set(group, pauses);
+    if (pauses.active(now)) return;
+    const pauseMs = Math.round(pauses.crashed(now, afterMs));
+    if (pauseMs > 0) {
+      const { softBytes } = group.limits.memory;
+      group.log.report('PSG5033', {
+        memoryMB: Math.round(bytes / MB),
+        limitMB: Math.round(softBytes / MB),
+        pauseMs,
+      });
+    }
+    group.replace(process, 'PassengerMemoryLimit');
   }
 }
 

@@ -151,4 +151,11 @@ export const POOL_ERRORS = {
     outcome: 'Its process group gets SIGKILL, and another process takes its place.',
     action: 'Look for what makes the request slow, or raise PassengerMaxRequestTime.',
   },
+  PSG5033: {
+    severity: 'warn',
+    message: 'app processes take more memory than PassengerMemoryLimit soon after their start',
+    cause: 'The limit is lower than what the app needs to run, or it leaks within its first half minute.',
+    outcome: 'Its processes are replaced after growing pauses, up to half a minute, and serve meanwhile.',
+    action: 'Compare the limit with the memory that passenger-status shows soon after a start, and raise it.',
+  },
 } as const satisfies Record<string, ErrorRow>;

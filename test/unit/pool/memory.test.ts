@@ -93,6 +93,23 @@ test('a process above the soft limit is replaced without loss: it serves until i
   assert.equal(bench.logged('PSG5'), 0, 'no failure');
 });
 
+test('an app that takes more than its soft limit from the start is replaced after growing pauses, and serves', async () => {
+  const bench = new Bench();
+  bench.memory.usual = 150;
+  const config = appConfig('shop', { memoryLimit: '100' });
+  (await bench.served(config)).close();
+  await bench.advance(61_000, 100);
+  const firstMinute = bench.spawner.attempts.length - 1;
+  assert.ok(firstMinute >= 6 && firstMinute <= 9, `${firstMinute} replacements`);
+  await bench.advance(600_000, 1000);
+  const replaced = bench.spawner.attempts.length - 1 - firstMinute;
+  assert.ok(replaced >= 18 && replaced <= 21, `${replaced} in ten minutes`);
+  assert.equal(bench.spawner.alive.length, 1);
+  assert.ok(bench.logged('PSG5033') > 0 && bench.logged('PSG5033') <= firstMinute + replaced);
+  assert.match(bench.lines.find((line) => line.includes('PSG5033')) ?? '', /memoryMB=150 limitMB=100/);
+  (await bench.served(config)).close();
+});
+
 test('leaking beyond the hard limit again and again is a crash loop with its reason', async () => {
   const bench = new Bench();
   const config = appConfig('shop', { hardMemoryLimit: '500' });
