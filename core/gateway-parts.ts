@@ -14,7 +14,7 @@ import type { SessionSource } from './gateway/session-source.js';
 import type { Admission } from './gateway/shim-connection.js';
 import { acceptNext, discardPages, peerCredentials, peerLeft, sendBytes } from './native.js';
 import { gatewayThreadCount } from './threads/thread-count.js';
-import { VERSION } from './version.js';
+import { VERSION } from './base/version.js';
 
 export interface GatewaySurroundings {
   readonly source: SessionSource;

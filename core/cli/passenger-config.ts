@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /** `passenger-config`: which instances run, and facts about this installation. */
 import { findInstances, registryDirectories, type Instance } from '../instance/instances.js';
-import { ROOT, version } from './installation.js';
+import { VERSION } from '../base/version.js';
+import { ROOT } from './installation.js';
 import { CommandError, createProgram, runProgram } from './program.js';
 
-const FACTS: Readonly<Record<string, () => string>> = { root: () => ROOT, version };
+const FACTS: Readonly<Record<string, () => string>> = { root: () => ROOT, version: () => VERSION };
 
 function table(instances: readonly Instance[]): string {
   const row = (name: string, pid: string, text: string): string =>

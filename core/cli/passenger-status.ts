@@ -2,8 +2,8 @@
 /** `passenger-status`: what the pool of a running instance looks like, for people (pool) or programs (json). */
 import { Option } from 'commander';
 import { readProcessFacts } from '../admin/memory.js';
+import { VERSION } from '../base/version.js';
 import { readView } from './admin-client.js';
-import { version } from './installation.js';
 import { headText, poolText, type FactsOf, type PoolView } from './pool-report.js';
 import { createProgram, runProgram } from './program.js';
 import { selectInstance } from './select-instance.js';
@@ -30,7 +30,7 @@ async function show(wanted: string | undefined, options: Options): Promise<void>
   const { name, serverSoftware } = instance;
   const now = new Date();
   if (options.header)
-    process.stdout.write(headText({ version: version(), instance: name, serverSoftware }, now));
+    process.stdout.write(headText({ version: VERSION, instance: name, serverSoftware }, now));
   process.stdout.write(poolText(JSON.parse(body) as PoolView, factsOf));
 }
 

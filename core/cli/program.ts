@@ -1,6 +1,6 @@
 /** What all commands share: version option, help after errors, exit codes. */
 import { Command } from 'commander';
-import { version } from './installation.js';
+import { VERSION } from '../base/version.js';
 
 /** A failure that ends a command with a sentence for the reader. */
 export class CommandError extends Error {
@@ -16,7 +16,7 @@ export class CommandError extends Error {
 export function createProgram(name: string, description: string): Command {
   return new Command(name)
     .description(description)
-    .version(`Passenger TS ${version()}`, '-v, --version', 'print the version')
+    .version(`Passenger TS ${VERSION}`, '-v, --version', 'print the version')
     .helpOption('-h, --help', 'print this text')
     .showHelpAfterError();
 }

@@ -4,7 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ROOT, version } from '../../core/cli/installation.js';
+import { ROOT } from '../../core/cli/installation.js';
+import { VERSION } from '../../core/base/version.js';
 import { makeTemporaryDirectory } from '../../core/cli/staged-root.js';
 import { Apache } from '../support/apache.js';
 import { copyApp } from '../support/apps.js';
@@ -81,7 +82,7 @@ test('without an instance passenger-status says where it looked, and fails', (t)
 });
 
 test('the commands tell their version, and refuse what they do not know', () => {
-  assert.equal(run('passenger', ['--version'], '').stdout, `Passenger TS ${version()}\n`);
+  assert.equal(run('passenger', ['--version'], '').stdout, `Passenger TS ${VERSION}\n`);
   assert.equal(run('passenger', ['help'], '').code, 0);
   assert.equal(run('passenger', ['start'], '').code, 1);
   assert.equal(run('passenger-status', ['--show=xml'], '').code, 1);

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** From core/ as well as from dist/core/. */
-const CANDIDATES = ['..', '../..'];
+/** From core/base as well as from dist/core/base. */
+const CANDIDATES = ['../..', '../../..'];
 
 function readVersion(): string {
   for (const place of CANDIDATES) {
