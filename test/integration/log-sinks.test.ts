@@ -117,6 +117,32 @@ rule('a stop does not wait for a piped logger that has stopped reading', {}, asy
 });
 
 rule(
+  'a graceful restart replaces a piped logger that hangs, and the new one gets the lines that waited',
+  {},
+  async (scene) => {
+    const { apache } = await scene.serve('probe', '', { errorLog: '"|/usr/bin/tee -a $DIR/error.log"' });
+    await say(apache, 'before');
+    await logLine(apache, /stdout: before/);
+    const resume = pauseLogger(apache);
+    try {
+      assert.equal((await ask(apache.port, 'a.test', '/flood?lines=1000&pad=300')).text, 'flooded');
+      assert.equal((await ask(apache.port, 'a.test', '/flushed')).text, 'flushed');
+      await apache.graceful();
+      await logLine(apache, /stdout: flood 1000x/);
+      await eventually(5000, 'new lines', async () => {
+        await say(apache, 'afterwards');
+        return apache.log().includes('stdout: afterwards');
+      });
+      const lines = flooded(apache.log());
+      assert.ok(rising(lines) && lines.length > 800, `${lines.length} lines`);
+      assert.equal(lines.length, 1001 - (lines[0] ?? 0));
+    } finally {
+      resume();
+    }
+  },
+);
+
+rule(
   'a core that ends while its logger hangs leaves its errors, and the number of its other lines, to the supervisor',
   {},
   async (scene) => {

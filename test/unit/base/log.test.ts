@@ -1,13 +1,16 @@
-/** How a line of the log reads. */
+/** Fields of a log line: one event stays one line and cannot pass for another, nor steer a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatFields } from '../../../core/base/log.js';
 
-test('a field that needs it is quoted, one without a value is left out', () => {
-  assert.equal(formatFields({ path: '/srv/a b', pid: 7, user: undefined }), ' path="/srv/a b" pid=7');
+test('plain values stand as they are, all others in quotes', () => {
+  assert.equal(
+    formatFields({ pid: 7, file: '/a/b.js', gone: undefined, why: 'no room' }),
+    ' pid=7 file=/a/b.js why="no room"',
+  );
 });
 
-test('an errno is written as the word that people look up, and none where nothing failed', () => {
-  assert.equal(formatFields({ step: 'exec', errno: 2 }), ' step=exec errno=ENOENT');
-  assert.equal(formatFields({ step: 'prepare', errno: 0 }), ' step=prepare');
+test('line ends, quotes and control characters of any kind are written out', () => {
+  const why = 'a\nb" pid=1\x1b[2J\x7f\u009b31m\u2028c';
+  assert.equal(formatFields({ why }), ' why="a\\nb\\" pid=1\\u001b[2J\\u007f\\u009b31m\\u2028c"');
 });
