@@ -65,8 +65,9 @@ interface Look {
 export class RestartWatch implements RoundMember {
   #look: Look | undefined;
   #lastLook = -Infinity;
-  /** What is known of restart.txt; undefined before the first answer. */
+  /** What is known of restart.txt; undefined before the first answer about this directory. */
   #known: string | undefined;
+  #directory: string | undefined;
   /** Whether always_restart.txt was there at the last look. */
   #always = false;
   #limit: ClockTimer | undefined;
@@ -148,6 +149,9 @@ export class RestartWatch implements RoundMember {
   #begin(byRequest: boolean): void {
     const { clock, files, watched } = this.owner;
     const now = clock.now();
+    // A reload may have brought another directory: a file that has been there for long is no change.
+    if (watched.directory !== this.#directory) this.#known = undefined;
+    this.#directory = watched.directory;
     const look: Look = { since: now, first: this.#known === undefined, byRequest, overdue: false };
     this.#look = look;
     this.#lastLook = now;

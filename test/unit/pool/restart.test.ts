@@ -1,7 +1,7 @@
 /** restart.txt, always_restart.txt and explicit restarts: new requests get new code, old ones finish with the old. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { appConfig, Bench } from './pool-fixture.js';
+import { appConfig, Bench, serverSettings } from './pool-fixture.js';
 
 const SHOP = appConfig();
 
@@ -103,6 +103,24 @@ test('a timer restarts an app without traffic', async () => {
     bench.spawner.alive.map((process) => process.pid),
     [1001],
   );
+});
+
+test('after a reload with another PassengerRestartDir the first look only records, too', async () => {
+  const bench = new Bench({ statThrottleRate: '0' });
+  (await bench.served(appConfig('shop', { restartDir: 'tmp' }))).close();
+  // Stands for a file that the other directory has had all the time.
+  bench.files.touch('/srv/shop');
+  bench.pool.reload(serverSettings({ statThrottleRate: '0' }), 2);
+  const moved = appConfig('shop', { restartDir: 'deploy' });
+  const reloaded = bench.request(moved, { generation: 2 });
+  await bench.advance(3000, 500);
+  reloaded.close();
+  assert.equal(bench.logged('app is redeployed'), 1);
+  assert.equal(bench.logged('app restarts'), 0);
+  bench.files.touch('/srv/shop');
+  bench.request(moved, { generation: 2 });
+  await bench.settle();
+  assert.equal(bench.logged('app restarts'), 1);
 });
 
 test('the timer looks every 2 s when StatThrottleRate is shorter', async () => {
