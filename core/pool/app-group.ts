@@ -287,6 +287,10 @@ export class AppGroup implements GroupRequestsHost, GroupProcessesHost, GroupCod
     this.requests.dispatch();
   }
 
+  processProves(process: AppProcess): void {
+    this.host.processProves(this, process);
+  }
+
   processLeft(process: AppProcess): void {
     this.requests.release(process);
     this.#code.deployment.departed();

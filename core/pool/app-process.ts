@@ -245,6 +245,11 @@ export class AppProcess implements ProcessView {
     this.#askToExit();
   }
 
+  /** It is needed at once. */
+  hurry(): void {
+    if (this.state === 'starting') this.attempt?.hurry();
+  }
+
   /** A start that had been canceled succeeded all the same. */
   readyTooLate(handle: AppProcessHandle): void {
     assert(this.state === 'stopping', 'only a canceled start is too late');

@@ -7,7 +7,7 @@
  * Rules (executed by invariants.ts):
  *  1. A process is worn when it runs older code than the group's, or when `wear` has said why. It goes on serving.
  *  2. settled: no worn process serves. trial: nothing of the group's code has been ready yet; one substitute at a time
- *     shows whether it starts, and nothing else is started. replacing: it has; while a worn process serves, a
+ *     shows whether it starts and lives for PROOF_MS, before it serves, and nothing else is started. replacing: it has; while a worn process serves, a
  *     substitute is on the way, unless a pause lasts or too many other groups do the same. resisting: the code has
  *     failed its trial; old processes serve, nothing is started.
  *  3. A substitute may exceed the limits while it starts. When it is ready one worn process goes: so the group never
@@ -44,6 +44,8 @@ export interface DeploymentHost {
   readonly members: ReadonlySet<AppProcess>;
 }
 
+/** How long the first process of new code has to live before it serves and others follow it. */
+export const PROOF_MS = 1000;
 /** Substitutes of one group that start at the same time, and by how many it may exceed the limits. */
 const SUBSTITUTES_AT_ONCE = 1;
 
@@ -89,6 +91,10 @@ export class Deployment {
     }
     // A start that is under way is never canceled, so that frequent reloads cannot keep a slow app from starting.
     return this.state === 'trial' && !this.#someStart(0) ? 1 : 0;
+  }
+  /** How long a substitute that starts now has to live before it counts as ready. */
+  get proofMs(): number {
+    return this.state === 'trial' ? PROOF_MS : 0;
   }
   /** Whether code is on trial that may have been read already. */
   get trying(): boolean {

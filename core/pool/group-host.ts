@@ -27,6 +27,8 @@ export interface GroupHost {
   readonly server: ServerSettings;
   choose(candidates: readonly AppProcess[]): AppProcess | undefined;
   processMoved(group: AppGroup, process: AppProcess, from: ProcessState, to: ProcessState): void;
+  /** A substitute could serve, and has to live for a moment before it does. */
+  processProves(group: AppGroup, process: AppProcess): void;
   /** The group's needs may have changed; looked at before the turn ends. */
   needsChanged(group: AppGroup): void;
   /** A process has nothing to do, and somebody else may want its place. */

@@ -27,6 +27,8 @@ export interface GroupProcessesHost {
   readonly silence: SilenceWatch;
   /** A process takes sessions from now on. */
   processServes(): void;
+  /** A substitute could serve, and has to live for a moment before it does. */
+  processProves(process: AppProcess): void;
   /** A process takes no more sessions. */
   processLeft(process: AppProcess): void;
   processMoved(process: AppProcess, from: ProcessState, to: ProcessState): void;
@@ -78,9 +80,11 @@ export class GroupProcesses implements ProcessHost {
    * @param ahead whether it is a substitute for a worn process
    */
   start(code: number, ahead: boolean): void {
-    const attempt = this.spawner.spawn(this.host.config, code);
-    const process = new AppProcess(code, ahead, this, attempt);
     const { turn } = this.host;
+    const ms = ahead ? this.deployment.proofMs : 0;
+    const proof = { ms, begins: () => turn.run(() => this.#proves(process)) };
+    const attempt = this.spawner.spawn(this.host.config, code, ms > 0 ? proof : undefined);
+    const process: AppProcess = new AppProcess(code, ahead, this, attempt);
     this.#join(process);
     attempt.ready.then(
       (handle) => turn.run(() => this.#started(process, handle)),
@@ -126,6 +130,10 @@ export class GroupProcesses implements ProcessHost {
     this.host.processServes();
   }
 
+  #proves(process: AppProcess): void {
+    if (process.state === 'starting') this.host.processProves(process);
+  }
+
   #startFailed(process: AppProcess, error: unknown): void {
     const canceled = process.state === 'stopping';
     process.ended(canceled ? 'start canceled' : 'start failed');
@@ -142,6 +150,8 @@ export class GroupProcesses implements ProcessHost {
       this.#serving = this.#serving.filter((other) => other !== process);
       this.lifeSigns.forget(process);
       this.host.processLeft(process);
+      // Nobody serves while a substitute shows whether it stays alive: whoever comes now waits for it.
+      if (this.#serving.length === 0) for (const other of this.members) other.hurry();
     }
     if (to === 'exited') this.members.delete(process);
     if (to === 'draining') this.host.turn.tell(() => process.tellDraining());

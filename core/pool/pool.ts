@@ -275,6 +275,11 @@ export class Pool implements RosterHost, RoomHost, HousekeepingHost, MemoryWatch
     this.room.changed(group);
   }
 
+  processProves(group: AppGroup, process: AppProcess): void {
+    this.room.proves(process);
+    this.room.changed(group);
+  }
+
   processIdle(group: AppGroup, process: AppProcess): void {
     this.room.becameIdle(group, process);
   }

@@ -50,6 +50,8 @@ export class Room {
   #shrinking = false;
   /** Substitutes under way: they take no place, since the one that they replace will go. */
   #ahead = 0;
+  /** Those of them that could serve and only have to live for a moment: they hold nobody up. */
+  readonly #proving = new Set<AppProcess>();
   #searchTimer: ClockTimer | undefined;
   #lastSearch = -Infinity;
 
@@ -79,10 +81,21 @@ export class Room {
     const change = Number(occupies(to)) - Number(occupies(from));
     this.#occupied += change;
     if (process.ahead) this.#ahead += Number(to === 'starting') - Number(from === 'starting');
+    this.#proving.delete(process);
     if (change < 0 || from === 'starting') this.#news = true;
     // It was started beyond the limit, and the one that it replaces may have gone to somebody else's advantage.
     if (process.ahead && to === 'ready') this.#shrinking = true;
     this.changed(group);
+  }
+
+  proves(process: AppProcess): void {
+    this.#proving.add(process);
+    this.#news = true;
+  }
+
+  /** Substitutes that may be started now. */
+  get #substitutesLeft(): number {
+    return PARALLEL_SUBSTITUTES - (this.#ahead - this.#proving.size);
   }
 
   changed(group: AppGroup): void {
@@ -115,7 +128,7 @@ export class Room {
         if (this.#shrinking) this.#shrink();
         this.#serveStarving();
         this.#serve(this.#short, () => this.#taken < this.host.maxPoolSize);
-        this.#serve(this.#later, () => this.#ahead < PARALLEL_SUBSTITUTES);
+        this.#serve(this.#later, () => this.#substitutesLeft > 0);
       }
       const group = this.#changed.values().next().value;
       if (group === undefined) break;
@@ -176,7 +189,7 @@ export class Room {
     const load = group.load();
     const growth = decideGrowth(load, this.host.maxPoolSize - this.#taken);
     for (let started = 0; started < growth.start; started += 1) group.start();
-    const substitutes = Math.min(load.substitutes, PARALLEL_SUBSTITUTES - this.#ahead);
+    const substitutes = Math.min(load.substitutes, this.#substitutesLeft);
     for (let started = 0; started < substitutes; started += 1) group.startAhead();
     const served = !growth.starving || this.#makeWay();
     if (served) this.#starving.delete(group);

@@ -6,9 +6,19 @@ import type { Clock } from '../base/clock.js';
 
 /**
  * prepare: decisions and choices in the core. detect: looking for the startup file. fork: supervisor, until exec has
- * succeeded. boot: login shell and interpreter. loading: the app's own code, until it listens. ready: done.
+ * succeeded. boot: login shell and interpreter. loading: the app's own code, until it listens. proving: it could serve, and
+ * has to live for a moment before it does. ready: done.
  */
-export const JOURNEY_STEPS = ['prepare', 'detect', 'fork', 'boot', 'loading', 'listening', 'ready'] as const;
+export const JOURNEY_STEPS = [
+  'prepare',
+  'detect',
+  'fork',
+  'boot',
+  'loading',
+  'listening',
+  'proving',
+  'ready',
+] as const;
 export type JourneyStep = (typeof JOURNEY_STEPS)[number];
 
 export interface JourneyEntry {

@@ -14,7 +14,7 @@ import { Journey } from './journey.js';
 import { launchPlan, type LaunchPlan } from './launch-plan.js';
 import { choosePort, ReadinessProbe } from './port-probe.js';
 import { ReadyProcess, type SupervisedProcess } from './supervised-process.js';
-import type { AppProcessHandle, AppTarget, SpawnAttempt } from './spawner.js';
+import type { AppProcessHandle, AppTarget, Proof, SpawnAttempt } from './spawner.js';
 
 /** A process that was asked for and may not exist yet. */
 export interface Launch {
@@ -46,6 +46,7 @@ export class SpawnRun implements SpawnAttempt {
   readonly ready: Promise<AppProcessHandle>;
   readonly #journey: Journey;
   readonly #aborted = deferred<never>();
+  readonly #hurried = deferred<void>();
   #launch: Launch | undefined;
   #process: SupervisedProcess | undefined;
   /** What the app said about itself, for the report of a failure. */
@@ -56,6 +57,7 @@ export class SpawnRun implements SpawnAttempt {
     readonly id: number,
     private readonly config: AppConfig,
     private readonly host: SpawnHost,
+    private readonly proof: Proof | undefined,
   ) {
     this.#journey = new Journey(host.clock);
     this.#aborted.promise.catch(() => undefined);
@@ -74,12 +76,18 @@ export class SpawnRun implements SpawnAttempt {
     this.#aborted.reject(error);
   }
 
+  hurry(): void {
+    this.#hurried.resolve();
+  }
+
   async #run(): Promise<AppProcessHandle> {
     const timer = this.#startTimer();
     try {
       this.#journey.begin('prepare');
       const type = await this.#startableType();
       const handle = await this.#start(type);
+      this.host.clock.clearTimeout(timer);
+      await this.#proved();
       this.#journey.finish();
       this.host.log.info('app process is ready', this.#facts());
       return handle;
@@ -174,10 +182,27 @@ export class SpawnRun implements SpawnAttempt {
     this.host.log.report('PSG6013', { app: this.config.groupName, note: message.message });
   }
 
+  /** New code often listens and then fails: a database that is away, a file that is not there. */
+  async #proved(): Promise<void> {
+    const { proof } = this;
+    if (proof === undefined || this.#process === undefined) return;
+    this.#journey.begin('proving');
+    proof.begins();
+    const time = deferred<void>();
+    const timer = this.host.clock.setTimeout(() => time.resolve(), proof.ms);
+    try {
+      const proved = Promise.race([time.promise, this.#hurried.promise]);
+      await this.#within(Promise.race([proved, this.#endOf(this.#process)]));
+    } finally {
+      this.host.clock.clearTimeout(timer);
+    }
+  }
+
   /** Never resolves; rejects when the process has ended, after its last words. */
   async #endOf(process: SupervisedProcess): Promise<never> {
     const { code, signal } = await process.exited;
     await process.lastWords();
+    if (this.#journey.step === 'proving') throw new PassengerError('PSG6019', { exitCode: code, signal });
     const failure = this.#failure;
     if (failure === undefined) throw new PassengerError('PSG6005', { exitCode: code, signal });
     if (process.facts.kind === 'detect') throw new PassengerError('PSG6007', { reason: failure.message });

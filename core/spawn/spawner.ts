@@ -54,11 +54,24 @@ export interface SpawnAttempt {
   cancel(): void;
   /** Kills what there is; `ready` rejects with this error. */
   abort(error: PassengerError): void;
+  /** It is needed at once: no proof is waited for. */
+  hurry(): void;
   /** Undefined until a process exists. */
   readonly pid: number | undefined;
 }
 
+/** What a process has to show before it counts as ready. */
+export interface Proof {
+  /** It has to live for so long after it could have served. */
+  readonly ms: number;
+  /** Called when it could serve; from here on the start costs nothing but time. */
+  begins(): void;
+}
+
 export interface Spawner {
-  /** @param generation of the group's code: grows at each restart and redeploy; kept with the process for adoption */
-  spawn(config: AppConfig, generation: number): SpawnAttempt;
+  /**
+   * @param generation of the group's code: grows at each restart and redeploy; kept with the process for adoption
+   * @param proof absent: it is ready as soon as it can serve
+   */
+  spawn(config: AppConfig, generation: number, proof?: Proof): SpawnAttempt;
 }

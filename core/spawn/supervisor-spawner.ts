@@ -25,7 +25,7 @@ import {
 } from './process-record.js';
 import { SpawnRun, type Launch } from './spawn-run.js';
 import { openStreams, ReadyProcess, SupervisedProcess, type ProcessFacts } from './supervised-process.js';
-import type { AppProcessHandle, AppTarget, SpawnAttempt, Spawner } from './spawner.js';
+import type { AppProcessHandle, AppTarget, Proof, SpawnAttempt, Spawner } from './spawner.js';
 import type { ProcessMessage, SupervisorLink } from './supervisor-channel.js';
 
 export interface SpawnerOptions {
@@ -82,17 +82,19 @@ export class SupervisorSpawner implements Spawner {
     return this.#running.size;
   }
 
-  spawn(config: AppConfig, generation: number): SpawnAttempt {
+  spawn(config: AppConfig, generation: number, proof?: Proof): SpawnAttempt {
     const { clock, log, timeZone } = this.options;
     const output = this.#outputs.acquire(config);
-    const run = new SpawnRun(this.#newId(), config, {
+    const host = {
       clock,
       log,
       timeZone,
       newKey: () => randomBytes(8).toString('hex'),
-      socketPath: (key) => this.#socketPath(key),
-      launch: (plan, key, port) => this.#launch(plan, key, { port, config, generation }),
-    });
+      socketPath: (key: string) => this.#socketPath(key),
+      launch: (plan: LaunchPlan, key: string, port: number | undefined) =>
+        this.#launch(plan, key, { port, config, generation }),
+    };
+    const run = new SpawnRun(this.#newId(), config, host, proof);
     run.ready
       .catch((error: unknown) => output.remark(failureText(error)))
       .finally(() => this.#outputs.release(config))

@@ -47,6 +47,7 @@ const pool = new Pool({
       ready: Promise.resolve(handle),
       cancel: () => undefined,
       abort: () => undefined,
+      hurry: () => undefined,
     }),
   },
   files: { stat: () => Promise.resolve({ exists: false, mtimeNs: 0n, inode: 0n }) },

@@ -88,6 +88,27 @@ rule(
 );
 
 rule(
+  'new code that dies as soon as it is ready is resisted, too: nobody’s request reaches it',
+  {},
+  async (scene) => {
+    const { apache, app, pids } = await three(scene, 'PassengerResistDeploymentErrors on');
+    const source = readFileSync(`${app}/app.js`, 'utf8');
+    apache.allowLog(/PSG5013|App \d+ std/);
+    const load = new Load(apache.port, 'a.test', '/pid', 8);
+    await load.reached(50);
+    writeFileSync(`${app}/app.js`, `${source}\nsetTimeout(() => process.exit(7), 300);`);
+    touch(app);
+    await logLine(apache, /PSG5013.*PSG6019/, 20_000);
+    assert.equal((await onlyGroup(apache)).deployment, 'resisting');
+    await load.reached(load.requests + 100);
+    assert.deepEqual(await servingPids(apache), pids, 'the old processes serve');
+    const { failures, bodies } = await load.stop();
+    assert.deepEqual(failures, []);
+    assert.deepEqual([...bodies].map(Number).sort(), [...pids].sort());
+  },
+);
+
+rule(
   'PassengerMaxRequests 20 under load fails no request, and no process takes more than twice as many',
   {},
   async (scene) => {

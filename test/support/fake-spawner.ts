@@ -11,6 +11,7 @@ import type {
   AppReport,
   AppTarget,
   ExitReason,
+  Proof,
   SpawnAttempt,
   Spawner,
 } from '../../core/spawn/spawner.js';
@@ -96,10 +97,14 @@ class FakeAttempt implements SpawnAttempt {
   /** As long as the test does not give one, the process does not exist yet. */
   pid: number | undefined;
   canceled = false;
+  /** It could serve, and has to live for a moment. */
+  proving: FakeProcess | undefined;
 
   constructor(
     readonly id: number,
     private readonly make: () => FakeProcess,
+    private readonly clock: Clock,
+    private readonly proof: Proof | undefined,
   ) {}
 
   get ready(): Promise<AppProcessHandle> {
@@ -109,7 +114,29 @@ class FakeAttempt implements SpawnAttempt {
   succeed(): void {
     if (this.settled) return;
     this.settled = true;
-    this.#ready.resolve(this.make());
+    const process = this.make();
+    if (this.proof === undefined) this.#ready.resolve(process);
+    else this.#prove(process, this.proof);
+  }
+
+  /** It exists, and is handed over when it has lived for long enough. */
+  #prove(process: FakeProcess, proof: Proof): void {
+    this.proving = process;
+    queueMicrotask(() => proof.begins());
+    this.clock.setTimeout(() => this.hurry(), proof.ms);
+    void process.exited.then(() => this.#fails(new PassengerError('PSG6019')));
+  }
+
+  hurry(): void {
+    if (this.proving === undefined) return;
+    this.#ready.resolve(this.proving);
+    this.proving = undefined;
+  }
+
+  #fails(error: PassengerError): void {
+    if (this.proving?.alive === true) this.proving.exit({ signal: 'SIGKILL' }, true);
+    this.proving = undefined;
+    this.#ready.reject(error);
   }
 
   fail(step: string): void {
@@ -120,10 +147,12 @@ class FakeAttempt implements SpawnAttempt {
 
   cancel(): void {
     this.canceled = true;
-    this.fail('canceled');
+    if (this.proving === undefined) this.fail('canceled');
+    else this.#fails(new PassengerError('PSG0001', { step: 'canceled' }));
   }
 
   abort(error: PassengerError): void {
+    if (this.proving !== undefined) this.#fails(error);
     if (this.settled) return;
     this.settled = true;
     this.#ready.reject(error);
@@ -154,10 +183,10 @@ export class FakeSpawner implements Spawner {
     return this.attempts.filter((attempt) => !attempt.settled);
   }
 
-  spawn(config: AppConfig, generation: number): SpawnAttempt {
+  spawn(config: AppConfig, generation: number, proof?: Proof): SpawnAttempt {
     const id = this.attempts.length + 1;
     const { delayMs, failAt } = this.knobs;
-    const attempt = new FakeAttempt(id, () => this.process(config, generation));
+    const attempt = new FakeAttempt(id, () => this.process(config, generation), this.clock, proof);
     this.attempts.push(attempt);
     const finish = (): void => (failAt === undefined ? attempt.succeed() : attempt.fail(failAt));
     if (delayMs === 0) finish();

@@ -105,7 +105,8 @@ export const POOL_ERRORS = {
     severity: 'error',
     message: 'new code of an app does not start and is resisted',
     cause:
-      'After a restart with PassengerResistDeploymentErrors the first process of the new code could not be started; ' +
+      'After a restart with PassengerResistDeploymentErrors the first process of the new code could not be started, or ' +
+      'ended within a second; ' +
       'the message with the number in `error` says why.',
     outcome:
       'The old processes go on serving. Nothing is started for this app, not even to replace one of them, until it is ' +

@@ -166,4 +166,14 @@ export const SPAWN_ERRORS = {
       'The plain page is shown; the file is looked at again after five seconds when another failure comes.',
     action: 'Put the file where the directive says, readable for the user of the app.',
   },
+  PSG6019: {
+    severity: 'error',
+    message: 'app ended as soon as it was ready',
+    status: 500,
+    safe: NOT_STARTED,
+    cause:
+      'The first process of new code became ready and ended within a second: often a database that is away, or a setting that is missing.',
+    outcome: 'It has served nobody and counts as a failed start; old processes were not replaced by it.',
+    action: 'Look for the reason in the output of the app just before this line.',
+  },
 } as const satisfies Record<string, ErrorRow>;

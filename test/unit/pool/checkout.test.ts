@@ -235,6 +235,7 @@ test('an error without a number becomes one', async () => {
     ready: Promise.reject(new Error('boom')),
     cancel: () => undefined,
     abort: () => undefined,
+    hurry: () => undefined,
   });
   const request = bench.request(appConfig());
   await bench.settle();

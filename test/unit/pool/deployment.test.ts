@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AppConfig } from '../../../core/config/app-config.js';
-import { DEPLOYMENT_TRANSITIONS } from '../../../core/pool/deployment.js';
+import { DEPLOYMENT_TRANSITIONS, PROOF_MS } from '../../../core/pool/deployment.js';
 import { appConfig, Bench, serverSettings, type FakeRequest } from './pool-fixture.js';
 
 const SHOP = appConfig('shop', { minInstances: '3' });
@@ -90,7 +90,7 @@ test('of worn processes the one with the oldest code goes first, then the least 
   fresh.close();
   const quiet = [1000, 1001, 1002].find((pid) => busy(pid) === 1);
   bench.spawner.finish();
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert(!bench.group(SHOP).serving.some(({ pid }) => pid === quiet), 'the least busy one drains');
   wear(bench, 1003);
   bench.spawner.finish();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AppConfig } from '../../../core/config/app-config.js';
+import { PROOF_MS } from '../../../core/pool/deployment.js';
 import { appConfig, Bench, serverSettings, type FakeRequest } from './pool-fixture.js';
 
 const pids = (bench: Bench): number[] => bench.spawner.alive.map((process) => process.pid);
@@ -237,7 +238,7 @@ test('a lowered PassengerMaxInstances holds with the first request that brings i
   bench.pool.reload(serverSettings({ maxPoolSize: '10' }), 2);
   (await bench.served(app('2'), { generation: 2 })).close();
   assert.equal(bench.group(app('2')).serving.length, 2, 'old ones, until the new code is ready');
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert.deepEqual(pids(bench).length, 2);
   assert.equal(bench.group(app('2')).deployment, 'settled');
 });

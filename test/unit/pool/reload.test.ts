@@ -1,12 +1,13 @@
 /** Apache's reload: nobody notices; running apps get new code and new settings in the background. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PROOF_MS } from '../../../core/pool/deployment.js';
 import { appConfig, Bench, serverSettings } from './pool-fixture.js';
 
 const SHOP = appConfig();
 const alive = (bench: Bench): number[] => bench.spawner.alive.map((process) => process.pid);
 
-test('after a reload the old process serves until the new one is ready', async () => {
+test('after a reload the old process serves until the new one is ready and has lived for a second', async () => {
   const bench = new Bench();
   const before = await bench.served(SHOP);
   bench.spawner.knobs.delayMs = 2000;
@@ -14,7 +15,7 @@ test('after a reload the old process serves until the new one is ready', async (
   const first = bench.request(SHOP, { generation: 2 });
   assert.equal(first.pid, 1000, 'no cold start');
   assert.equal(bench.spawner.attempts.length, 2);
-  await bench.advance(1900);
+  await bench.advance(2900);
   assert.equal(bench.request(SHOP, { generation: 2 }).pid, 1000);
   await bench.advance(100);
   assert.equal(bench.request(SHOP, { generation: 2 }).pid, 1001);
@@ -27,7 +28,7 @@ test('a redeploy works in a full pool too', async () => {
   (await bench.served(SHOP)).close();
   bench.pool.reload(serverSettings({ maxPoolSize: '1' }), 2);
   (await bench.served(SHOP, { generation: 2 })).close();
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert.deepEqual(alive(bench), [1001]);
 });
 
@@ -38,6 +39,8 @@ test('without traffic an app is redeployed a second after the reload, with the s
   await bench.advance(900);
   assert.deepEqual(alive(bench), [1000]);
   await bench.advance(200);
+  assert.deepEqual(alive(bench), [1000, 1001], 'its substitute is there');
+  await bench.advance(PROOF_MS);
   assert.deepEqual(alive(bench), [1001]);
   await bench.served(SHOP, { generation: 2 });
   await bench.settle();
@@ -48,11 +51,11 @@ test('a request with changed settings redeploys even after the app was redeploye
   const bench = new Bench();
   (await bench.served(SHOP)).close();
   bench.pool.reload(serverSettings(), 2);
-  await bench.advance(1100);
+  await bench.advance(1100 + PROOF_MS);
   const changed = appConfig('shop', { minInstances: '2' });
   assert.equal(changed.groupKey, SHOP.groupKey);
   (await bench.served(changed, { generation: 2 })).close();
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert.deepEqual(alive(bench), [1002, 1003]);
 });
 
@@ -77,7 +80,7 @@ test('groups of one name that are both asked for after a reload both stay', asyn
   bench.pool.reload(serverSettings(), 2);
   (await bench.served(other, { generation: 2 })).close();
   (await bench.served(SHOP, { generation: 2 })).close();
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert.equal(alive(bench).length, 2);
 });
 
@@ -97,7 +100,7 @@ test('RedeployOnReload Off still redeploys an app whose configuration has change
   bench.pool.reload(serverSettings(), 2);
   const changed = appConfig('shop', { redeployOnReload: 'off', drainTimeout: '5' });
   (await bench.served(changed, { generation: 2 })).close();
-  await bench.settle();
+  await bench.advance(PROOF_MS);
   assert.deepEqual(alive(bench), [1001]);
 });
 

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { poolText } from '../../../core/cli/pool-report.js';
 import type { AppConfig } from '../../../core/config/app-config.js';
+import { PassengerError } from '../../../core/base/errors.js';
+import { PROOF_MS } from '../../../core/pool/deployment.js';
 import { appConfig, Bench, serverSettings } from './pool-fixture.js';
 
 const ROLLING = appConfig('shop', { minInstances: '3', rollingRestarts: 'on' });
@@ -46,7 +48,10 @@ test('a rolling restart replaces processes one by one; nobody waits, and there i
   const bench = await warm(ROLLING);
   bench.spawner.knobs.delayMs = 1000;
   restart(bench, ROLLING);
-  await load(bench, ROLLING, 1.5, 3);
+  // One second for the start, one in which it shows that it stays alive.
+  await load(bench, ROLLING, 1.9, 3);
+  assert.equal(bench.spawner.attempts.length, 3 + 1);
+  await load(bench, ROLLING, 0.6, 3);
   assert.equal(bench.spawner.attempts.length, 3 + 2);
   await load(bench, ROLLING, 3, 3);
   assert.deepEqual(alive(bench), [1003, 1004, 1005]);
@@ -287,4 +292,86 @@ test('turning rolling restarts on or off counts from the next restart on', async
   bench.spawner.knobs.delayMs = 1000;
   restart(bench, blocking);
   assert.equal(bench.request(blocking, { generation: 2 }).state, 'waiting');
+});
+
+test('new code that dies as soon as it is ready has served nobody and replaces nobody', async () => {
+  const bench = await warm(RESIST);
+  bench.spawner.knobs.exitAfterMs = 900;
+  restart(bench, RESIST);
+  await load(bench, RESIST, 60, 3);
+  assert.deepEqual(alive(bench), [1000, 1001, 1002]);
+  assert.equal(bench.spawner.attempts.length, 4, 'the new code is tried once');
+  assert.equal(bench.group(RESIST).deployment, 'resisting');
+  assert.equal(bench.pool.snapshot().groups[0]?.deploymentFailure?.error, 'PSG6019');
+  assert.deepEqual([bench.logged('PSG5013'), bench.logged('PSG5005')], [1, 0]);
+});
+
+test('code that dies later is proven: its processes are replaced as any other', async () => {
+  const bench = await warm(RESIST);
+  bench.spawner.knobs.exitAfterMs = 1500;
+  restart(bench, RESIST);
+  await bench.advance(1400);
+  assert.notEqual(bench.group(RESIST).deployment, 'resisting');
+  assert(!alive(bench).includes(1000), 'the first old process has gone');
+});
+
+test('only the first process of new code has to prove itself', async () => {
+  const bench = await warm(ROLLING);
+  bench.spawner.knobs.delayMs = 100;
+  restart(bench, ROLLING);
+  await bench.advance(100 + PROOF_MS + 100 + 100, 100);
+  assert.deepEqual(alive(bench), [1003, 1004, 1005]);
+});
+
+test('when the last old process ends, the new one serves at once, proven or not', async () => {
+  const bench = await warm(ROLLING);
+  restart(bench, ROLLING);
+  await bench.settle();
+  bench.spawner.knobs.delayMs = 5000;
+  for (const old of bench.spawner.processes.slice(0, 3)) old.exit();
+  const request = bench.request(ROLLING);
+  await bench.settle();
+  assert.equal(request.pid, 1003);
+});
+
+test('a restart while new code proves itself ends that process, and the newest code is tried', async () => {
+  const bench = await warm(ROLLING);
+  restart(bench, ROLLING);
+  await bench.advance(500);
+  assert.deepEqual(alive(bench), [1000, 1001, 1002, 1003]);
+  restart(bench, ROLLING);
+  await bench.settle();
+  assert.deepEqual(alive(bench), [1000, 1001, 1002, 1004]);
+  await bench.advance(PROOF_MS);
+  assert.deepEqual(alive(bench), [1004, 1005, 1006]);
+});
+
+test('a process that takes too much memory while it proves itself is a failed start', async () => {
+  const app = appConfig('shop', { minInstances: '1', resistDeploymentErrors: 'on', hardMemoryLimit: '100' });
+  const bench = await warm(app);
+  bench.spawner.knobs.exitAfterMs = undefined;
+  restart(bench, app);
+  await bench.settle();
+  const starting = [...bench.group(app).members].find(({ state }) => state === 'starting');
+  assert(starting !== undefined);
+  bench.group(app).losses.condemn(starting, new PassengerError('PSG5030', {}), true);
+  await bench.advance(PROOF_MS);
+  assert.deepEqual(alive(bench), [1000]);
+  assert.equal(bench.pool.snapshot().groups[0]?.deploymentFailure?.error, 'PSG5030');
+});
+
+test('proofs hold no other app up: four start at a time, however many are proving themselves', async () => {
+  const bench = new Bench({ maxPoolSize: '20' });
+  const apps = Array.from({ length: 12 }, (_, index) => appConfig(`app${index}`, { rollingRestarts: 'on' }));
+  for (const app of apps) (await bench.served(app)).close();
+  bench.spawner.knobs.delayMs = 100;
+  for (const app of apps) restart(bench, app);
+  await bench.advance(350, 50);
+  assert.equal(
+    bench.spawner.attempts.length,
+    24,
+    'all have been started within three times the time of a start',
+  );
+  await bench.advance(PROOF_MS);
+  assert.equal(bench.spawner.alive.length, 12);
 });

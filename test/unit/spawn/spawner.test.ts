@@ -1,67 +1,14 @@
 /** Starting, watching, ending and adopting real processes, with a small supervisor in place of the one that is root. */
 import assert from 'node:assert';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { PassengerError, type Fields } from '../../../core/base/errors.js';
-import type { AppConfig, AppFacts } from '../../../core/config/app-config.js';
-import type { AppProcessHandle, AppReport, AppTarget } from '../../../core/spawn/spawner.js';
+import { test } from 'node:test';
+import { PassengerError } from '../../../core/base/errors.js';
+import type { AppReport } from '../../../core/spawn/spawner.js';
 import { eventually } from '../../support/eventually.js';
 import { appConfig, envEntries } from './app-configs.js';
+import { appRoot, configOf, failureOf, get, HELLO, noneLeft } from './real-apps.js';
 import { SmallSupervisor } from './small-supervisor.js';
-
-type Settings = Parameters<typeof appConfig>[1];
-const HELLO = "require('http').createServer((q, s) => s.end('hello ' + process.pid)).listen(3000);";
-
-/** An app directory with these files. */
-function appRoot(t: TestContext, files: Readonly<Record<string, string>>): string {
-  const root = mkdtempSync(path.join(tmpdir(), 'psg-app-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(root, name), text);
-  return root;
-}
-
-function configOf(
-  t: TestContext,
-  files: Readonly<Record<string, string>>,
-  settings: Settings = {},
-  facts: Partial<AppFacts> = {},
-): AppConfig {
-  return appConfig({ appRoot: appRoot(t, files), ...facts }, { startTimeout: '20', ...settings });
-}
-
-function get(target: AppTarget): Promise<string> {
-  const where = 'path' in target ? { socketPath: target.path } : target;
-  return new Promise((resolve, reject) => {
-    http
-      .get({ ...where, agent: false }, (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (piece: string) => (text += piece));
-        response.on('end', () => resolve(text));
-      })
-      .on('error', reject);
-  });
-}
-
-async function failureOf(ready: Promise<AppProcessHandle>): Promise<{ code: string; details: Fields }> {
-  try {
-    await ready;
-  } catch (error) {
-    assert.ok(error instanceof PassengerError, String(error));
-    return error;
-  }
-  throw new Error('the start succeeded');
-}
-
-async function noneLeft(supervisor: SmallSupervisor): Promise<void> {
-  await eventually(
-    5000,
-    'no process is left',
-    () => supervisor.children.size === 0 && supervisor.spawner.size === 0,
-  );
-}
 
 test('a Node app is started, serves, reports, logs and ends', async (t) => {
   const supervisor = new SmallSupervisor(t);
