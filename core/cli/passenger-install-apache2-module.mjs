@@ -47,7 +47,7 @@ An app is then served by a virtual host whose DocumentRoot is the app's public d
     </VirtualHost>
 
 Apache's user and the apps' users must be able to read ${ROOT}.
-Check with \`apachectl configtest\`, then restart Apache. \`passenger-status\` shows what runs.
+Check with \`apachectl configtest\`, then restart Apache. \`npx passenger-status\`, run in ${ROOT}, shows what runs.
 `;
 
 const args = argv.slice(2);
