@@ -30,7 +30,11 @@ function silentTooLong(
 ): Passed | undefined {
   if (!appIsDue) return silentMs > 2 * limitMs ? { code: 'PSG4010', fields: {} } : undefined;
   if (silentMs <= limitMs + CLOCK_SLACK_MS) return undefined;
-  return { code: headSent ? 'PSG4006' : 'PSG4005', fields: { silentMs: Math.round(silentMs) }, overdue: 'silence' };
+  return {
+    code: headSent ? 'PSG4006' : 'PSG4005',
+    fields: { silentMs: Math.round(silentMs) },
+    overdue: 'silence',
+  };
 }
 
 /** Times are milliseconds. */
