@@ -10,7 +10,6 @@ import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
 import type { RawHead } from './response-parser.js';
 import { ResponseBuffer, type ResponseBufferOwner } from './response-buffer.js';
-import { ROOM_BYTES } from './rooms.js';
 import type { ShimLink } from './shim-link.js';
 import type { UpstreamConnection } from './upstream.js';
 
@@ -39,7 +38,6 @@ export interface ResponseTerms {
 }
 
 const MAX_INTERIM = 10;
-const FEW_BYTES = 128;
 /**
  * A reader that takes less than this from one sweep to the next is slow (32 MB/s). All others keep up with the app as it
  * is, without a detour through a file.
@@ -203,19 +201,31 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
       this.#keep(this.#buffer, upstream, room, end);
       return;
     }
-    const gift = upstream.mayGive(count) && text === '' ? upstream.give() : undefined;
-    // Nothing that follows before the bytes are written reads another answer, and so neither room nor scratch changes.
-    const bytes = text === '' ? room : scratchFor(text.length + count);
-    const from = text === '' ? bodyStart - (count === 0 ? 0 : FRAME_HEADER) : 0;
-    const to =
-      text === ''
-        ? wrap(room, bodyStart, bodyEnd, complete)
-        : assemble(bytes, text, this.#head?.framing === 'none', room, bodyStart, bodyEnd, complete);
+    const gift = upstream.mayGive(count) ? upstream.give() : undefined;
+    const from = this.#headBefore(room, count === 0 ? bodyStart : bodyStart - FRAME_HEADER, text);
+    const to = wrap(room, bodyStart, bodyEnd, complete);
+    // Nothing that follows before the bytes are written reads another answer, and so the room does not change.
     if (complete) this.#complete(upstream, end, false);
-    if (gift === undefined) this.link.writeLent(bytes, from, to);
-    else this.link.write(bytes.subarray(from, to), gift);
+    if (gift === undefined) this.link.writeLent(room, from, to);
+    else this.link.write(room.subarray(from, to), gift);
     if (complete) this.link.coreEnded();
     else if (this.link.backlogged) upstream.pause();
+  }
+
+  /** Writes the HEAD frame where the app's head was, so that no byte of the body is moved; returns where it begins. */
+  #headBefore(room: Buffer, at: number, text: string): number {
+    if (text === '') return at;
+    const noBody = this.#head?.framing === 'none';
+    const from = at - FRAME_HEADER - text.length;
+    if (from >= 0) {
+      writeHeadFrame(room, from, FRAME.HEAD, noBody, text);
+      return from;
+    }
+    // A long head that came in several reads.
+    const frame = Buffer.allocUnsafe(FRAME_HEADER + text.length);
+    writeHeadFrame(frame, 0, FRAME.HEAD, noBody, text);
+    this.link.write(frame);
+    return at;
   }
 
   #complete(upstream: UpstreamConnection, end: number, kept: boolean): void {
@@ -260,34 +270,6 @@ export class ResponseLeg implements HeadRules, ResponseBufferOwner {
   }
 }
 
-/** Where the frames of answers are put together that come with their head; the socket copies what it cannot take. */
-const scratch = Buffer.allocUnsafeSlow(ROOM_BYTES);
-
-function scratchFor(payload: number): Buffer {
-  const length = payload + 3 * FRAME_HEADER;
-  return length > ROOM_BYTES ? Buffer.allocUnsafe(length) : scratch;
-}
-
-/** Writes HEAD and what came with it to the beginning of `to`; returns where it ends. */
-function assemble(
-  to: Buffer,
-  text: string,
-  noBody: boolean,
-  room: Buffer,
-  start: number,
-  end: number,
-  complete: boolean,
-): number {
-  let at = writeHeadFrame(to, 0, FRAME.HEAD, noBody, text);
-  if (end > start) {
-    writeFrameHeader(to, at, FRAME.DATA, 0, end - start);
-    at += FRAME_HEADER;
-    copyBytes(room, start, end, to, at);
-    at += end - start;
-  }
-  return complete ? writeEnd(to, at) : at;
-}
-
 /** Frames a piece in place: there is room for a frame header before and behind everything that is read. Returns the end. */
 function wrap(room: Buffer, start: number, end: number, complete: boolean): number {
   if (end > start) writeFrameHeader(room, start - FRAME_HEADER, FRAME.DATA, 0, end - start);
@@ -297,13 +279,4 @@ function wrap(room: Buffer, start: number, end: number, complete: boolean): numb
 function writeEnd(to: Buffer, at: number): number {
   writeFrameHeader(to, at, FRAME.END, 0, 0);
   return at + FRAME_HEADER;
-}
-
-/** Buffer.copy makes an object for each part that it copies: for a few bytes more work than the bytes. */
-function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: number): void {
-  if (end - start > FEW_BYTES) {
-    from.copy(to, at, start, end);
-    return;
-  }
-  for (let n = start; n < end; n += 1) to[at + n - start] = from[n] ?? 0;
 }

@@ -6,8 +6,8 @@
  * nobody has used for a while does go back (`coolRooms`).
  */
 
-/** Room before the bytes read, for a frame header; as much and more is behind them. */
-export const HEADROOM = 8;
+/** Room before the bytes read, for frame headers, and for a head that has grown a little; as much and more is behind them. */
+export const HEADROOM = 256;
 export const READ_BYTES = 65_536;
 /** A head and its frames must find room behind 64 KB of data, too. */
 const TAIL = 4_096;

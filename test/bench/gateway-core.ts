@@ -6,7 +6,7 @@ import { ExplicitValues } from '../../core/config/settings.js';
 import { Gateway } from '../../core/gateway/gateway.js';
 import { Listener } from '../../core/gateway/listener.js';
 import type { GatewaySession } from '../../core/gateway/session-source.js';
-import { acceptNext } from '../../core/native.js';
+import { acceptNext, sendBytes } from '../../core/native.js';
 
 const APP_SOCKET = process.argv[2] ?? '';
 const facts = {
@@ -38,7 +38,7 @@ const log = new Log(
   new LogThreshold(),
 );
 const gateway = new Gateway(
-  { source, settings: { get: () => config }, log, version: '0.1.0' },
+  { source, settings: { get: () => config }, log, version: '0.1.0', send: sendBytes },
   { dataBufferDir: '', showVersionInHeader: true, responseBufferHighWatermark: 134_217_728 },
 );
 const listener = new Listener({
