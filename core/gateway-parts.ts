@@ -12,7 +12,7 @@ import { Gateway } from './gateway/gateway.js';
 import { Listener } from './gateway/listener.js';
 import type { SessionSource } from './gateway/session-source.js';
 import type { Admission } from './gateway/shim-connection.js';
-import { acceptNext, discardPages, peerCredentials, peerLeft, sendBytes } from './native.js';
+import { acceptNext, discardPages, peerCredentials, peerLeft, sendBytes, widenSendBuffer } from './native.js';
 import { gatewayThreadCount } from './threads/thread-count.js';
 import { VERSION } from './base/version.js';
 
@@ -37,7 +37,7 @@ export function makeGateway(
   const bodyMemory = bodyMemoryShare(availableMemory(), threads);
   const settings = new SettingsCache();
   const parts = { source, pages, settings, log, failures, version: VERSION, bodyMemory };
-  const gateway = new Gateway({ ...parts, send: sendBytes }, server);
+  const gateway = new Gateway({ ...parts, send: sendBytes, widen: widenSendBuffer }, server);
   const listener = new Listener({
     gateway,
     admission,

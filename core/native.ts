@@ -191,6 +191,7 @@ interface Addon {
   peerCredentials(fd: number): PeerCredentials;
   acceptNext(fd: number): number;
   peerLeft(fd: number): boolean;
+  widenSendBuffer(fd: number): void;
   discardPages(bytes: Buffer): void;
   sendBytes(fd: number, bytes: Buffer, start: number, end: number): number;
   lookupUser(who: string | number, done?: (user: UserFacts | undefined) => void): UserFacts | undefined;
@@ -358,6 +359,11 @@ export function sendBytes(fd: number, bytes: Buffer, start: number, end: number)
 /** Whether the other end of a connected socket has closed, or will send no more; looks past unread bytes (poll). */
 export function peerLeft(fd: number): boolean {
   return addon().peerLeft(fd);
+}
+
+/** Lets a connected socket hold twice the bytes of the system's default, as far as the system allows it. Never throws. */
+export function widenSendBuffer(fd: number): void {
+  addon().widenSendBuffer(fd);
 }
 
 /** Gives the whole pages of `bytes` back to the system. They read as zeros until they are written again. */

@@ -12,6 +12,12 @@ import { ROOM_BYTES, takeRoom, WORTH_GIVING, type HeldRooms } from './rooms.js';
 /** Bytes `start` to `end` to a descriptor, as far as it takes them now: the count, or a negative errno. Never waits. */
 export type SendBytes = (fd: number, bytes: Buffer, start: number, end: number) => number;
 
+/**
+ * Lets a socket hold more: the default (208 KB) is full after three pieces of a large body, and each turn of the loop in
+ * which it is costs both ends a wake-up. A limit, no memory: what is not in use costs nothing.
+ */
+export type WidenSocket = (fd: number) => void;
+
 const { EAGAIN } = constants.errno;
 
 /**

@@ -7,7 +7,7 @@ import type { Log } from '../base/log.js';
 import { PacedLog, type PacedSink } from '../base/paced-log.js';
 import type { RequestConfig } from '../config/app-config.js';
 import { BodyMemory, bodyMemoryShare } from './body-memory.js';
-import type { SendBytes } from './direct-write.js';
+import type { SendBytes, WidenSocket } from './direct-write.js';
 import type { PageSource } from './error-page.js';
 import type { SessionSource } from './session-source.js';
 import { UpstreamPool } from './upstream.js';
@@ -32,6 +32,8 @@ export interface GatewayParts {
   readonly bodyMemory?: number;
   /** Absent: all bytes go through the streams of node:net. */
   readonly send?: SendBytes | undefined;
+  /** Absent: sockets are as the system makes them. */
+  readonly widen?: WidenSocket | undefined;
 }
 
 export type CounterName = Exclude<keyof GatewayCounters, 'add'>;
@@ -64,6 +66,7 @@ export class Gateway {
   readonly pages: PageSource | undefined;
   readonly bodyMemory: BodyMemory;
   readonly send: SendBytes | undefined;
+  readonly widen: WidenSocket | undefined;
   /** Milliseconds, moved on by the listener's sweep: exact enough for limits of seconds, and free. */
   now = 0;
   /** Value of X-Powered-By. */
@@ -81,7 +84,8 @@ export class Gateway {
     this.pages = parts.pages;
     this.bodyMemory = new BodyMemory(parts.bodyMemory ?? bodyMemoryShare(totalmem(), 1));
     this.send = parts.send;
-    this.upstreams = new UpstreamPool(parts.send);
+    this.widen = parts.widen;
+    this.upstreams = new UpstreamPool(parts.send, parts.widen);
     this.#version = parts.version;
     this.reload(settings);
   }

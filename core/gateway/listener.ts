@@ -185,6 +185,7 @@ export class Listener implements ConnectionOwner {
       open(() => undefined).destroy();
       return;
     }
+    gateway.widen?.(fd);
     const connection = new ShimConnection(gateway, this);
     this.#connections.add(connection);
     gateway.counters.connections = this.#connections.size;

@@ -3,7 +3,8 @@
  * first; idle ones are bounded in number and age. What travels on a connection is its user's business.
  */
 import { Socket, type OnReadOpts } from 'node:net';
-import { queue, queueCopy, writeError, writeNow, type SendBytes } from './direct-write.js';
+import { descriptorOf } from './accepted-socket.js';
+import { queue, queueCopy, writeError, writeNow, type SendBytes, type WidenSocket } from './direct-write.js';
 import { ResponseParser } from './response-parser.js';
 import { HEADROOM, HeldRooms, makeRoom, recycleRoom, takeRoom, WORTH_GIVING, type Room } from './rooms.js';
 import type { AppTarget } from './session-source.js';
@@ -109,6 +110,7 @@ export class UpstreamConnection {
     private readonly address: AppTarget,
     private readonly target: Target,
     private readonly send: SendBytes | undefined,
+    widen: WidenSocket | undefined,
   ) {
     target.open += 1;
     const onread: OnReadOpts = {
@@ -125,6 +127,8 @@ export class UpstreamConnection {
     this.#socket = socket;
     socket.on('connect', () => {
       this.connected = true;
+      // TCP finds its own size, as long as nobody sets one.
+      if ('path' in address) widen?.(descriptorOf(socket));
       this.user?.upstreamConnected();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
@@ -290,7 +294,10 @@ export class UpstreamConnection {
 export class UpstreamPool {
   readonly #targets = new Map<string, Target>();
 
-  constructor(private readonly send: SendBytes | undefined) {}
+  constructor(
+    private readonly send: SendBytes | undefined,
+    private readonly widen?: WidenSocket,
+  ) {}
 
   /**
    * A connection for one request.
@@ -305,11 +312,11 @@ export class UpstreamPool {
       this.#targets.set(key, target);
     }
     const last = fresh ? undefined : target.idle.pop();
-    if (last === undefined) return new UpstreamConnection(address, target, this.send);
+    if (last === undefined) return new UpstreamConnection(address, target, this.send, this.widen);
     if (replayable || now - last.idleSince <= SURE_MS) return last;
     // An app that serves one connection at a time must not keep the old one and wait on it.
     last.destroy();
-    return new UpstreamConnection(address, target, this.send);
+    return new UpstreamConnection(address, target, this.send, this.widen);
   }
 
   /** Closes what was idle for too long. Called by the listener's sweep. */

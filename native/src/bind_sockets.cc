@@ -106,6 +106,8 @@ Napi::Value peer_left(const Napi::CallbackInfo& info) {
 }
 
 // Whole pages only; they read as zeros afterwards. What cannot be given back stays: nothing depends on it.
+void widen(const Napi::CallbackInfo& info) { widen_send_buffer(number(info[0])); }
+
 void discard_pages(const Napi::CallbackInfo& info) {
   const auto bytes = info[0].As<Napi::Buffer<char>>();
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -153,6 +155,7 @@ void bind_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("acceptNext", Napi::Function::New(env, accept_next));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials));
   exports.Set("peerLeft", Napi::Function::New(env, peer_left));
+  exports.Set("widenSendBuffer", Napi::Function::New(env, widen));
   exports.Set("discardPages", Napi::Function::New(env, discard_pages));
   set_plain(env, exports, "sendBytes", send_bytes);
 }

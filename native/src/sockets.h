@@ -18,6 +18,9 @@ int listen_unix(const std::string& path, int backlog, uid_t uid, gid_t gid, mode
 int send_record(int fd, const void* bytes, size_t length, const std::vector<int>& fds);
 
 // As much as the socket takes now: the count, or -errno (EAGAIN: nothing). Never blocks, never raises SIGPIPE.
+// Lets a socket hold twice of what the system gives by default, as far as that allows it (net.core.wmem_max).
+void widen_send_buffer(int fd);
+
 ssize_t send_now(int fd, const void* bytes, size_t length);
 
 // Waits for the next record (or piece of a stream); fills `fds` with descriptors that the caller then owns.

@@ -1,5 +1,6 @@
 /** Bytes that go past the streams of node:net, with a system that takes parts, nothing, or fails. */
 import assert from 'node:assert';
+import { createServer } from 'node:net';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import { systemClock } from '../../../core/base/clock.js';
@@ -180,4 +181,38 @@ test('a connection to the shim that fails in a write is closed, and its session 
   await eventually(1000, 'the connection ends', () => client.closed);
   assert.strictEqual(answer.end, 'closed');
   await eventually(1000, 'the session is given back', () => fixture.source.open === 0);
+});
+
+test('sockets of the module and of apps get room for more; for ports TCP finds it', async (t) => {
+  const fixture = await Fixture.start(t);
+  const app = createServer((socket) => socket.on('data', () => socket.write(OK)));
+  await fixture.listening(app, false);
+  const client = fixture.client();
+  await client.request();
+  await client.request();
+  assert.strictEqual(new Set(fixture.widened).size, 2);
+  assert.strictEqual(fixture.widened.length, 2, 'each once');
+  const onPort = createServer((socket) => socket.on('data', () => socket.write(OK)));
+  await fixture.listening(onPort, true);
+  assert.strictEqual((await client.request()).body, 'hello');
+  assert.strictEqual(fixture.widened.length, 2);
+});
+
+test('a long head that came in pieces goes out whole before what came with its end', async (t) => {
+  const fixture = await Fixture.start(t);
+  const long = 'v'.repeat(6000);
+  await fixture.app((socket) =>
+    socket.on('data', () => {
+      socket.write(`HTTP/1.1 200 OK\r\nX-Long: ${long}\r\nContent-Len`);
+      setImmediate(() => setImmediate(() => socket.write('gth: 5\r\n\r\nhello')));
+    }),
+  );
+  const client = fixture.client();
+  for (let n = 0; n < 3; n += 1) {
+    const answer = await client.request();
+    assert.strictEqual(answer.body, 'hello');
+    assert.strictEqual(answer.end, 'end');
+    const found = answer.head?.fields.find(([name]) => name === 'X-Long');
+    assert.ok(found?.[1] === long);
+  }
 });

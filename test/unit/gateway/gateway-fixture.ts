@@ -115,6 +115,8 @@ export class Fixture {
   readonly #dir = mkdtempSync(join(tmpdir(), 'psg-gw-'));
   readonly #apps: Server[] = [];
   readonly appSockets: Socket[] = [];
+  /** Descriptors of sockets that got room for more. */
+  readonly widened: number[] = [];
   readonly #clients: ShimClient[] = [];
 
   private constructor(clock: Clock, send: SendBytes) {
@@ -130,8 +132,10 @@ export class Fixture {
       },
     };
     const log = new Log('gateway', sink, new LogThreshold(5));
+    const widen = (fd: number): void => void this.widened.push(fd);
+    const pages = { read: (): Promise<Buffer | undefined> => this.page() };
     this.gateway = new Gateway(
-      { source: this.source, settings, log, version: '0.1.0', send, pages: { read: () => this.page() } },
+      { source: this.source, settings, log, version: '0.1.0', send, widen, pages },
       {
         dataBufferDir: this.bufferDir,
         showVersionInHeader: true,

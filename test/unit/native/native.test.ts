@@ -21,6 +21,7 @@ import {
   reap,
   receiveRecords,
   sendBytes,
+  widenSendBuffer,
   sendRecord,
   signalGroup,
   signalProcess,
@@ -76,6 +77,17 @@ test('bytes go out as far as the socket takes them, without waiting, a signal or
   assert.strictEqual(sendBytes(left, bytes, 0, 1), -os.constants.errno.EPIPE);
   closeFd(left);
   assert.strictEqual(sendBytes(left, bytes, 0, 1), -os.constants.errno.EBADF);
+});
+
+test('a widened socket takes more at once than one that is not', () => {
+  const [left, right] = socketPair('stream');
+  const large = Buffer.alloc(1 << 20);
+  widenSendBuffer(left);
+  const taken = sendBytes(left, large, 0, large.length);
+  assert.ok(taken > sendBytes(right, large, 0, large.length), String(taken));
+  closeFd(left);
+  closeFd(right);
+  widenSendBuffer(left);
 });
 
 test('records arrive whole, in order, with their descriptors, then the end', async () => {
