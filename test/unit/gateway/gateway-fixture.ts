@@ -172,8 +172,10 @@ export class Fixture {
     return client;
   }
 
-  /** A raw app; `serve` is called for each connection. Sessions lead to it from now on. */
-  /** @param unread connections are handed over before anything was read from them; resume() begins */
+  /**
+   * A raw app; `serve` is called for each connection. Sessions lead to it from now on.
+   * @param unread connections are handed over before anything was read from them; resume() begins
+   */
   async app(serve: (socket: Socket, nth: number) => void, unread = false): Promise<void> {
     const server = createServer({ pauseOnConnect: unread }, (socket) => {
       socket.on('error', () => undefined);

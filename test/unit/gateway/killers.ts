@@ -83,8 +83,9 @@ async function run({ beats }: Order): Promise<void> {
     for (let turn = 0; turn < 2; turn += 1) await attack(fixture, killer);
     parentPort?.postMessage({ ends: name });
   }
-  parentPort?.postMessage({ over: killers.length });
+  // First, because who hears that it is over ends this thread.
   fixture.stop();
+  parentPort?.postMessage({ over: killers.length });
 }
 
 void run(workerData as Order);
