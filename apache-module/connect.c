@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A core that is being replaced needs about a second; its socket stays, so mostly the backlog does the waiting. */
@@ -25,22 +24,6 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static psg_connection *idle;
 static volatile apr_uint32_t last_look;
-
-apr_time_t psg_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (apr_time_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-int psg_first_in_second(volatile apr_uint32_t *last_second)
-{
-    apr_uint32_t second = (apr_uint32_t)(psg_now() / 1000000);
-    apr_uint32_t last = *last_second;
-
-    return second != last && __sync_bool_compare_and_swap(last_second, last, second);
-}
 
 /* The child came from a fork: what its parent pooled (one-process mode aside: nothing) is not its own. */
 void psg_connect_child_init(apr_pool_t *pchild)

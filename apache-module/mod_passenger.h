@@ -19,6 +19,7 @@
 
 #include <sys/uio.h>
 
+#include "clock.h"
 #include "directives.gen.h"
 #include "wire.h"
 
@@ -53,8 +54,6 @@ APLOG_USE_MODULE(passenger);
 #define PSG_ERROR_NOTE "passenger-error"
 /* Returns `status`; gives the client a page that names the number. */
 int psg_explain(request_rec *r, int status);
-
-int psg_first_in_second(volatile apr_uint32_t *last_second);
 
 /* ---- config.c ---- */
 
@@ -284,7 +283,6 @@ typedef struct {
 int psg_handler(request_rec *r);
 int psg_handler_first(request_rec *r);
 
-apr_time_t psg_now(void);      /* monotonic microseconds */
 void psg_request_child_init(void);
 /* request_send.c: takes a connection and writes REQUEST; 0: there is no core (logged). */
 int psg_request_send(psg_exchange *exchange, int only_fresh);
