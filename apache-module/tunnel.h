@@ -1,6 +1,7 @@
 /*
  * What the files of the tunnel share: tunnel.c (the 101; whose thread carries it), tunnel_relay.c and tunnel_upward.c (bytes
- * both ways, never waiting) and tunnel_thread.c (the thread that carries the tunnels of a child of the event MPM).
+ * both ways, never waiting), tunnel_thread.c (the thread that carries the tunnels of a child of the event MPM) and
+ * tunnel_life.c (what becomes of one of these).
  */
 #ifndef PSG_TUNNEL_H
 #define PSG_TUNNEL_H
@@ -48,10 +49,12 @@ typedef struct psg_tunnel {
     apr_time_t last_activity;
     apr_time_t stalled_at;     /* since when the client has taken nothing; 0: nothing waits for it */
 
-    /* tunnel_thread.c */
+    /* tunnel_life.c */
     enum psg_tunnel_stage stage;
     apr_time_t stage_since;
     unsigned core_events, client_events;  /* what epoll watches; 0: nothing, the descriptor is not registered */
+
+    /* tunnel_thread.c */
     struct psg_tunnel *next, *previous;
 } psg_tunnel;
 
@@ -74,6 +77,18 @@ int psg_relay_wants_client(const psg_tunnel *tunnel);
 void psg_relay_check(psg_tunnel *tunnel, apr_time_t now, apr_time_t draining_since);
 /* Ends our side of the exchange and gives up what the tunnel holds besides the client's connection. */
 void psg_relay_release(psg_tunnel *tunnel);
+
+/* tunnel_life.c: all on the tunnel thread, but prepare before it */
+/* Says with which epoll descriptor tunnels are watched. */
+void psg_life_prepare(int poll_fd);
+/* A tunnel that was handed over: from here on it is watched, and relays. */
+void psg_life_begin(psg_tunnel *tunnel);
+/* `who`: the data of an event that was not the caller's own, which have NULL. */
+void psg_life_on_event(void *who, unsigned events);
+/* Looks at the limits; called about every second. 1: nobody needs it any more, the caller destroys it. */
+int psg_life_check(psg_tunnel *tunnel, apr_time_t now, apr_time_t draining_since);
+/* How many have begun and not ended: those whose clients are only being said goodbye to are not among them. */
+unsigned psg_life_open_count(void);
 
 /* tunnel_thread.c */
 /* 0: this child has no tunnel thread, the handler has to carry the tunnel itself. */

@@ -1,7 +1,7 @@
 /*
  * The bytes of a tunnel, without ever waiting: from the core through the connection's output filters (so that TLS
  * works) or, where these would add nothing, to its socket; the other way is in tunnel_upward.c. Each direction ends for itself. At most one piece waits for either
- * end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_thread.c.
+ * end; whoever is behind stops the other's reading. Called by tunnel.c and tunnel_life.c.
  */
 #include "tunnel.h"
 

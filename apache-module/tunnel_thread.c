@@ -1,7 +1,8 @@
 /*
  * The thread that carries all tunnels of a child of the event MPM, so that none holds a worker: one epoll over both
  * ends of each. It starts with the first tunnel and ends with the child. Connections come to it through the
- * hook suspend_connection; it destroys their pools, as Apache has no way to take a suspended one back.
+ * hook suspend_connection; it destroys their pools, as Apache has no way to take a suspended one back. What happens to
+ * one tunnel in between is in tunnel_life.c. Called by tunnel.c and the hooks.
  */
 #include "tunnel.h"
 
@@ -11,23 +12,15 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ap_mpm.h"
-#include "http_connection.h"
 #include "mpm_common.h"
 
 #define EVENTS 128
 #define CHECK_MS 1000
 #define CHECK_TIME apr_time_from_msec(CHECK_MS)
-/* How long a client may take to answer our FIN, as in Apache's own short lingering close. */
-#define LINGER_LIMIT apr_time_from_sec(2)
-/* After the hand-over the worker thread still writes twice to the connection's state. */
-#define SETTLE_TIME apr_time_from_sec(1)
 #define DEFAULT_WORKER_FACTOR 2
-/* Registered with epoll, although nothing is wanted. */
-#define ONLY_FAILURES (1u << 27)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static psg_tunnel *inbox;             /* under the lock: handed over, not yet taken by the thread */
@@ -40,9 +33,8 @@ static double worker_factor = DEFAULT_WORKER_FACTOR;
 
 /* The thread's own. */
 static psg_tunnel *tunnels;
-static unsigned tunnel_count, tunnel_limit;
+static unsigned tunnel_limit;
 static int limit_said;
-static unsigned char scratch[PSG_TUNNEL_PIECE];
 
 apr_time_t psg_tunnel_draining_since(void)
 {
@@ -55,123 +47,7 @@ apr_time_t psg_tunnel_draining_since(void)
     return since;
 }
 
-/* ---- epoll ---- */
-
-/* Which end an event is for stands in the lowest bit: tunnels are aligned. */
-static void watch(int fd, void *who, unsigned *now, unsigned wanted)
-{
-    struct epoll_event event = {.events = wanted & ~ONLY_FAILURES, .data = {.ptr = who}};
-
-    if (*now != wanted) {
-        epoll_ctl(poll_fd, wanted == 0 ? EPOLL_CTL_DEL : *now == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
-        *now = wanted;
-    }
-}
-
-static void watch_core(psg_tunnel *tunnel)
-{
-    watch(tunnel->core->fd, tunnel, &tunnel->core_events,
-          (psg_relay_wants_core(tunnel) ? EPOLLIN : 0) | (psg_relay_core_is_behind(tunnel) ? EPOLLOUT : 0));
-}
-
-static void watch_client(psg_tunnel *tunnel, unsigned wanted)
-{
-    watch(tunnel->client_fd, (char *)tunnel + 1, &tunnel->client_events, wanted);
-}
-
-static void watch_both(psg_tunnel *tunnel)
-{
-    int reads = psg_relay_wants_client(tunnel);
-    /* Bytes inside the filters make no event; that the client takes bytes mostly is one at once. */
-    int writes = psg_relay_client_is_behind(tunnel) || (reads && tunnel->more);
-    unsigned wanted = (reads ? EPOLLIN : 0) | (writes ? EPOLLOUT : 0);
-
-    /* When both directions are shut down the system reports this for ever. */
-    if (wanted == 0 && !tunnel->end_passed) {
-        wanted = ONLY_FAILURES;
-    }
-    watch_core(tunnel);
-    watch_client(tunnel, wanted);
-}
-
-/* ---- the end of a tunnel ---- */
-
-static void enter(psg_tunnel *tunnel, enum psg_tunnel_stage stage)
-{
-    tunnel->stage = stage;
-    tunnel->stage_since = psg_now();
-}
-
-static void close_client(psg_tunnel *tunnel)
-{
-    watch_client(tunnel, 0);
-    apr_socket_close(ap_get_conn_socket(tunnel->c));
-    enter(tunnel, PSG_STAGE_DEAD);
-}
-
-static void reset_client(psg_tunnel *tunnel)
-{
-    struct linger now = {1, 0};
-
-    setsockopt(tunnel->client_fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    tunnel->c->aborted = 1;
-    close_client(tunnel);
-}
-
-/* TLS says goodbye, FIN goes out; what the client still sends is thrown away for a while, so that nothing resets it. */
-static void linger(psg_tunnel *tunnel)
-{
-    tunnel->relays = 0;
-    if (ap_start_lingering_close(tunnel->c)) {
-        close_client(tunnel);
-        return;
-    }
-    enter(tunnel, PSG_STAGE_LINGERING);
-    watch_client(tunnel, EPOLLIN);
-}
-
-static void flush(psg_tunnel *tunnel)
-{
-    if (psg_relay_client_is_behind(tunnel)) {
-        tunnel->end = PSG_TUNNEL_OPEN;
-        psg_relay_push(tunnel);
-    }
-    if (tunnel->end == PSG_TUNNEL_BREAK) {
-        reset_client(tunnel);
-    }
-    else if (!psg_relay_client_is_behind(tunnel)) {
-        linger(tunnel);
-    }
-    else {
-        watch_client(tunnel, EPOLLOUT);
-    }
-}
-
-static void begin_end(psg_tunnel *tunnel)
-{
-    int broken = tunnel->end == PSG_TUNNEL_BREAK;
-
-    watch(tunnel->core->fd, NULL, &tunnel->core_events, 0);
-    psg_relay_release(tunnel);
-    tunnel_count--;
-    ap_run_log_transaction(tunnel->r);
-    enter(tunnel, PSG_STAGE_FLUSHING);
-    if (broken) {
-        reset_client(tunnel);
-    }
-    else {
-        flush(tunnel);
-    }
-}
-
-static void drain_client(psg_tunnel *tunnel)
-{
-    ssize_t length = recv(tunnel->client_fd, scratch, sizeof scratch, MSG_DONTWAIT);
-
-    if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) {
-        close_client(tunnel);
-    }
-}
+/* ---- the thread ---- */
 
 static void destroy(psg_tunnel *tunnel)
 {
@@ -187,54 +63,17 @@ static void destroy(psg_tunnel *tunnel)
     apr_pool_destroy(tunnel->c->pool);
 }
 
-/* ---- the thread ---- */
-
-static void relay(psg_tunnel *tunnel, int core_ready, int client_ready)
-{
-    psg_relay_pump(tunnel, core_ready, client_ready, scratch);
-    if (tunnel->end == PSG_TUNNEL_OPEN) {
-        watch_both(tunnel);
-    }
-    else {
-        begin_end(tunnel);
-    }
-}
-
-static void on_event(psg_tunnel *tunnel, int is_client, unsigned events)
-{
-    switch (tunnel->stage) {
-    case PSG_STAGE_RELAYING:
-        /* Other events may be older than this wish. */
-        if (is_client && tunnel->client_events == ONLY_FAILURES && (events & (EPOLLERR | EPOLLHUP)) != 0) {
-            tunnel->end = PSG_TUNNEL_BREAK;
-            begin_end(tunnel);
-        }
-        else {
-            relay(tunnel, !is_client, is_client && (events & ~(unsigned)EPOLLOUT) != 0);
-        }
-        break;
-    case PSG_STAGE_FLUSHING:
-        if (is_client) {
-            flush(tunnel);
-        }
-        break;
-    case PSG_STAGE_LINGERING:
-        drain_client(tunnel);
-        break;
-    default:
-        break;
-    }
-}
-
 static void say_when_limited(void)
 {
-    if (!limit_said && tunnel_limit > 0 && tunnel_count >= tunnel_limit - tunnel_limit / 10) {
+    unsigned open = psg_life_open_count();
+
+    if (!limit_said && tunnel_limit > 0 && open >= tunnel_limit - tunnel_limit / 10) {
         limit_said = 1;
         PSG_LOG_SERVER(APLOG_NOTICE, 0, child_server, "PSG1019",
                        "open tunnels come near Apache's limit of connections, raise AsyncRequestWorkerFactor tunnels=%u limit=%u",
-                       tunnel_count, tunnel_limit);
+                       open, tunnel_limit);
     }
-    else if (limit_said && tunnel_count < tunnel_limit / 2) {
+    else if (limit_said && open < tunnel_limit / 2) {
         limit_said = 0;
     }
 }
@@ -258,41 +97,9 @@ static void take_inbox(void)
             tunnels->previous = tunnel;
         }
         tunnels = tunnel;
-        tunnel_count++;
-        enter(tunnel, PSG_STAGE_RELAYING);
-        relay(tunnel, 1, 1);
+        psg_life_begin(tunnel);
     }
     say_when_limited();
-}
-
-static void check(psg_tunnel *tunnel, apr_time_t now, apr_time_t draining_since)
-{
-    switch (tunnel->stage) {
-    case PSG_STAGE_RELAYING:
-        psg_relay_check(tunnel, now, draining_since);
-        if (tunnel->end != PSG_TUNNEL_OPEN) {
-            begin_end(tunnel);
-        }
-        else if (tunnel->more || tunnel->core->buffer != NULL) {
-            relay(tunnel, 0, 1);
-        }
-        break;
-    case PSG_STAGE_FLUSHING:
-        if (now - tunnel->stage_since > tunnel->timeout) {
-            reset_client(tunnel);
-        }
-        break;
-    case PSG_STAGE_LINGERING:
-        if (now - tunnel->stage_since > LINGER_LIMIT) {
-            close_client(tunnel);
-        }
-        break;
-    default:
-        /* Apache takes the scoreboard handle away with the first of its two writes. */
-        if (tunnel->c->sbh == NULL && now - tunnel->stage_since > SETTLE_TIME) {
-            destroy(tunnel);
-        }
-    }
 }
 
 static void check_all(void)
@@ -302,7 +109,9 @@ static void check_all(void)
 
     for (tunnel = tunnels; tunnel != NULL; tunnel = next) {
         next = tunnel->next;
-        check(tunnel, now, draining_since);
+        if (psg_life_check(tunnel, now, draining_since)) {
+            destroy(tunnel);
+        }
     }
     say_when_limited();
 }
@@ -317,13 +126,11 @@ static void *carry_all(void *unused)
         int i;
 
         for (i = 0; i < count; i++) {
-            apr_uintptr_t who = (apr_uintptr_t)events[i].data.ptr;
-
-            if (who == 0) {
+            if (events[i].data.ptr == NULL) {
                 take_inbox();
             }
             else {
-                on_event((psg_tunnel *)(who & ~(apr_uintptr_t)1), (int)(who & 1), events[i].events);
+                psg_life_on_event(events[i].data.ptr, events[i].events);
             }
         }
         if (psg_now() - last_check >= CHECK_TIME) {
@@ -347,6 +154,7 @@ static int start_thread(void)
     if (wake_fd < 0 || poll_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) {
         return 0;
     }
+    psg_life_prepare(poll_fd);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&thread, NULL, carry_all, NULL);
