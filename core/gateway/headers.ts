@@ -6,7 +6,7 @@ import { STATUS_CODES } from 'node:http';
 import { keptBySharedCaches } from '../routing/sticky-cookie.js';
 import { fieldText, headText } from '../wire/head-frame.js';
 import { ResponseError } from './response-error.js';
-import type { Framing, RawHead } from './response-parser.js';
+import type { Framing, RawHead, ResponseHead } from './response-head.js';
 
 /** What the request says about its answer. */
 export interface HeadRules {
@@ -16,24 +16,6 @@ export interface HeadRules {
   readonly poweredBy: string;
   /** Set-Cookie of a sticky route. */
   readonly stickyCookie: string | undefined;
-}
-
-export interface ResponseHead {
-  readonly status: number;
-  readonly reason: string;
-  readonly count: number;
-  readonly fields: string;
-  /** The payload of its HEAD frame. */
-  readonly text: string;
-  /** The rule that it was made with. */
-  readonly poweredBy: string;
-  readonly framing: Framing;
-  /** Of the body, for framing `length`. */
-  readonly length: number;
-  /** Whether the app keeps the connection. */
-  readonly keepAlive: boolean;
-  /** `timeout` of the app's Keep-Alive field in seconds; 0 when it names none. */
-  readonly keepAliveSeconds: number;
 }
 
 const DIGITS = /^[0-9]{1,15}$/;

@@ -6,10 +6,10 @@
 import { END_FRAME, writeFrameHeader } from '../wire/encoder.js';
 import { FRAME, FRAME_HEADER, REQUEST_FLAG } from '../wire/frames.js';
 import { encodeHead, writeHeadFrame } from '../wire/head-frame.js';
-import { responseHead, type HeadRules, type ResponseHead } from './headers.js';
+import { responseHead, type HeadRules } from './headers.js';
 import { ResponseError } from './response-error.js';
-import type { RawHead } from './response-parser.js';
 import { ResponseBuffer, type ResponseBufferOwner } from './response-buffer.js';
+import type { RawHead, ResponseHead } from './response-head.js';
 import type { ShimLink } from './shim-link.js';
 import type { UpstreamConnection } from './upstream.js';
 

@@ -6,21 +6,8 @@
 import { HTTPParser } from 'http-parser-js';
 import { ChunkedDecoder } from './chunked-decoder.js';
 import { HeadScanner } from './head-scanner.js';
-import type { ResponseHead } from './headers.js';
 import { ResponseError } from './response-error.js';
-
-export interface RawHead {
-  readonly versionMinor: number;
-  readonly statusCode: number;
-  readonly statusMessage: string;
-  /** Names and values by turns, in the order of the app. */
-  readonly headers: readonly string[];
-  /** What headers.ts made of it for a plain request: kept with a head that may come again. */
-  plain?: ResponseHead;
-}
-
-/** How a body ends. */
-export type Framing = 'none' | 'length' | 'chunked' | 'close';
+import type { Framing, RawHead } from './response-head.js';
 
 // The library's default, ascii, drops the eighth bit while decoding: 0x8d 0x8a in a value would turn into CR LF
 // behind the guard's back.

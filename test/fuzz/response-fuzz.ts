@@ -8,7 +8,8 @@ import * as http from 'node:http';
 import { Duplex } from 'node:stream';
 import { responseHead, type HeadRules } from '../../core/gateway/headers.js';
 import { ResponseError } from '../../core/gateway/response-error.js';
-import { ResponseParser, type RawHead } from '../../core/gateway/response-parser.js';
+import type { RawHead } from '../../core/gateway/response-head.js';
+import { ResponseParser } from '../../core/gateway/response-parser.js';
 import { Random, mutate, pieces, seedFromEnvironment } from './random.js';
 
 interface Outcome {

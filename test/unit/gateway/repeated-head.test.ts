@@ -3,7 +3,8 @@ import assert from 'node:assert';
 import { test } from 'node:test';
 import { responseHead, type HeadRules } from '../../../core/gateway/headers.js';
 import { ResponseError } from '../../../core/gateway/response-error.js';
-import { ResponseParser, type RawHead } from '../../../core/gateway/response-parser.js';
+import type { RawHead } from '../../../core/gateway/response-head.js';
+import { ResponseParser } from '../../../core/gateway/response-parser.js';
 
 const PLAIN: HeadRules = {
   headMethod: false,
