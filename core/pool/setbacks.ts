@@ -61,22 +61,28 @@ export class Setbacks {
 
   /**
    * A ready process has ended by itself or is of no use.
-   * @param end how, for people: `exit code 1`, `SIGKILL`
-   * @param lastOutput what it has said last, as far as it is known when somebody looks
+   * @param end how, for people: `exit code 1`, `SIGKILL`; as far as it is known when somebody looks
+   * @param lastOutput what it has said last; likewise
    */
-  crashed(livedMs: number, end: string, lastOutput: () => string): void {
+  crashed(livedMs: number, end: () => string, lastOutput: () => string): void {
     if (livedMs >= STABLE_AFTER_MS) this.#proven = true;
     const pauseMs = this.#backoff.crashed(this.host.clock.now(), livedMs);
     if (pauseMs > 0) {
-      const details = { crashes: this.#backoff.failures, end, livedMs: Math.round(livedMs) };
+      const crashes = this.#backoff.failures;
+      const rounded = Math.round(livedMs);
       this.#failure = new PassengerError('PSG5006', {
-        ...details,
+        crashes,
+        get end(): string {
+          return end();
+        },
+        livedMs: rounded,
         get lastOutput(): string | undefined {
           const text = lastOutput();
           return text === '' ? undefined : text;
         },
       });
-      this.host.log.report(this.#failure.code, { ...details, pauseMs: Math.round(pauseMs) });
+      const details = { crashes, end: end(), livedMs: rounded, pauseMs: Math.round(pauseMs) };
+      this.host.log.report(this.#failure.code, details);
     }
     this.#pause();
   }

@@ -89,7 +89,9 @@ export const POOL_ERRORS = {
   PSG5011: {
     severity: 'warn',
     message: 'app process takes no connections and is replaced',
-    cause: 'A connection to the socket of the process was refused: the app has closed it.',
+    cause:
+      'A connection to the socket of the process was refused: the app has closed it, or has ended; then a line ' +
+      'with PSG5005 says how.',
     outcome: 'The process finishes its open requests and is stopped; another one takes its place.',
     action: 'Look for code in the app that closes its server.',
   },

@@ -148,6 +148,36 @@ test('a process that refuses connections is replaced and finishes its requests',
   assert.deepEqual(bench.spawner.processes[0]?.told, ['shutdown']);
 });
 
+test('a process that refuses connections because it is dead: log, page and status say how it ended', async () => {
+  const bench = new Bench();
+  bench.spawner.knobs.exitDelayMs = Infinity;
+  for (let crash = 0; crash < 3; crash += 1) {
+    const request = await bench.served(appConfig());
+    assert(request.session !== undefined);
+    await bench.advance(10);
+    bench.pool.reportConnectFailure(request.session);
+    request.close();
+    bench.spawner.processes[crash]?.exit({ code: 9 });
+    await bench.settle();
+  }
+  assert.deepEqual([bench.logged('PSG5011'), bench.logged('PSG5005'), bench.logged('PSG5006')], [3, 3, 1]);
+  const late = bench.request(appConfig());
+  await bench.settle();
+  assert.equal(late.failure?.details['end'], 'exit code 9');
+  assert.equal(late.failure.details['crashes'], 3, 'each counts once');
+});
+
+test('a process that refuses connections and goes when it is asked has not ended unexpectedly', async () => {
+  const bench = new Bench();
+  const request = await bench.served(appConfig());
+  assert(request.session !== undefined);
+  bench.pool.reportConnectFailure(request.session);
+  request.close();
+  bench.spawner.processes[0]?.exit({ code: 0 });
+  await bench.settle();
+  assert.deepEqual([bench.logged('PSG5011'), bench.logged('PSG5005')], [1, 0]);
+});
+
 test('a polite stop asks, then sends SIGTERM at half of ShutdownTimeout and kills the group at its end', async () => {
   const bench = new Bench();
   bench.spawner.knobs.exitDelayMs = Infinity;

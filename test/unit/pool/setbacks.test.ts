@@ -31,7 +31,11 @@ test('the reason of a crash loop says how the last process ended', () => {
   let output = '';
   for (let crash = 0; crash < 3; crash += 1) {
     clock.advance(101);
-    it.crashed(100.4, 'exit code 7', () => output);
+    it.crashed(
+      100.4,
+      () => 'exit code 7',
+      () => output,
+    );
   }
   output = 'what it said last';
   const expected = { crashes: 3, end: 'exit code 7', livedMs: 100, lastOutput: 'what it said last' };
