@@ -1,11 +1,9 @@
 /** PassengerGatewayThreads 2: from outside, the gateway in two threads is the gateway. */
 import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
-import type { Apache } from '../support/apache.js';
 import { giveTo } from '../support/apps.js';
 import { eventually } from '../support/eventually.js';
-import { openSessions } from './pool-view.js';
+import { adminView, openSessions } from './pool-view.js';
 import { Load, ask } from './client.js';
 import { alive, appPids, corePid, rule, supervisorPid } from './kit.js';
 
@@ -16,19 +14,6 @@ interface Counters {
 }
 
 const TWO = 'PassengerGatewayThreads 2';
-
-function view<T>(apache: Apache, path: string): Promise<T> {
-  const socketPath = `${apache.instanceDir()}/core.d/admin.sock`;
-  return new Promise((resolve, reject) => {
-    const attempt = request({ socketPath, path, agent: false }, (response) => {
-      let body = '';
-      response.on('data', (bytes: Buffer) => (body += bytes.toString()));
-      response.on('end', () => resolve(JSON.parse(body) as T));
-    });
-    attempt.on('error', reject);
-    attempt.end();
-  });
-}
 
 interface Processes {
   readonly groups: readonly { readonly processes: readonly { sessions: number; processed: number }[] }[];
@@ -43,16 +28,16 @@ rule('both threads carry requests, and every request is counted once', {}, async
   await ask(apache.port, 'a.test', '/');
   const load = new Load(apache.port, 'a.test', '/', 16);
   await eventually(30_000, 'both threads have work', async () => {
-    const { threads } = await view<Counters>(apache, '/gateway.json');
+    const { threads } = await adminView<Counters>(apache, '/gateway.json');
     return threads.length === 2 && threads.every(({ started }) => started > 20);
   });
   const result = await load.stop();
   assert.deepEqual(result.failures, []);
   const all = result.requests + 1;
   await eventually(5000, 'the threads have told', async () => {
-    return (await view<Counters>(apache, '/gateway.json')).completed === all;
+    return (await adminView<Counters>(apache, '/gateway.json')).completed === all;
   });
-  const [process] = (await view<Processes>(apache, '/pool.json')).groups[0]?.processes ?? [];
+  const [process] = (await adminView<Processes>(apache, '/pool.json')).groups[0]?.processes ?? [];
   assert.equal(process?.processed, all);
   assert.equal(process.sessions, 0);
 });
@@ -64,7 +49,7 @@ rule('the limit of one request at a time holds over both threads', {}, async (sc
   const load = new Load(apache.port, 'a.test', '/slow?ms=5', 12);
   const most: number[] = [];
   await eventually(30_000, 'a few hundred requests', async () => {
-    const { groups } = await view<Processes>(apache, '/pool.json');
+    const { groups } = await adminView<Processes>(apache, '/pool.json');
     for (const { sessions } of groups[0]?.processes ?? []) most.push(sessions);
     return load.requests > 300;
   });
@@ -128,7 +113,7 @@ rule('kill -9 of an app under load: at most its own requests fail', { root: true
   assert.ok(result.failures.length <= 8, result.failures.join('\n'));
   for (const failure of result.failures) assert.match(failure, /^502 /);
   await eventually(5000, 'no session is left', async () => {
-    const { groups } = await view<Processes>(apache, '/pool.json');
+    const { groups } = await adminView<Processes>(apache, '/pool.json');
     return groups.every((group) => group.processes.every(({ sessions }) => sessions === 0));
   });
 });
@@ -150,7 +135,7 @@ rule(
     });
     await load.stop();
     assert.deepEqual(appPids(apache, app), before);
-    assert.equal((await view<Counters>(apache, '/gateway.json')).threads.length, 2);
+    assert.equal((await adminView<Counters>(apache, '/gateway.json')).threads.length, 2);
   },
 );
 
@@ -173,7 +158,7 @@ rule(
     const { apache } = await scene.serve('probe', '', { server: 'PassengerGatewayThreads 1' });
     await ask(apache.port, 'a.test', '/');
     const one = readdirSync(`/proc/${corePid(apache)}/task`).length;
-    assert.equal((await view<Counters>(apache, '/gateway.json')).threads.length, 1);
+    assert.equal((await adminView<Counters>(apache, '/gateway.json')).threads.length, 1);
     await apache.stop();
     const other = await scene.serve('probe', '', { server: TWO });
     await ask(other.apache.port, 'a.test', '/');
