@@ -14,7 +14,6 @@ import { Tries } from './repeat.js';
 import type { RequestLeg } from './request-leg.js';
 import {
   checkoutOptions,
-  tellOverdue,
   type CheckoutOptions,
   type GatewaySession,
   type OverdueLimit,
@@ -179,8 +178,9 @@ export class AppCall implements Waiter {
     this.#session?.onDrain(listener);
   }
 
-  tellOverdue(limit: OverdueLimit | undefined): void {
-    tellOverdue(this.gateway.source, this.#session, limit);
+  /** The request has run out of time while an app had it: the pool looks whether the process is alive. */
+  reportOverdue(limit: OverdueLimit): void {
+    if (this.#session !== undefined) this.gateway.source.reportOverdue(this.#session, limit);
   }
 
   // ---- the end

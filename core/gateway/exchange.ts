@@ -256,7 +256,7 @@ export class Exchange implements AppCallOwner, RequestLegOwner, ResponseLegOwner
     const facts = { sinceSent, silentMs: now - this.#lastActivity, headSent, appIsDue: this.#appIsDue() };
     const passed = passedLimit(facts, this.config.request.maxRequestTime, this.frame.silenceMs);
     if (passed === undefined) return;
-    this.#call.tellOverdue(passed.overdue);
+    if (passed.overdue !== undefined) this.#call.reportOverdue(passed.overdue);
     this.fail(passed.code, passed.fields);
   }
 

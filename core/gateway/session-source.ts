@@ -68,12 +68,3 @@ export interface SessionSource {
   /** The request of this session has run out of time; the session is closed by its owner as ever. */
   reportOverdue(session: GatewaySession, limit: OverdueLimit): void;
 }
-
-/** Tells the pool that a request ran out of time while an app had it, so that it looks whether the process is alive. */
-export function tellOverdue(
-  source: SessionSource,
-  session: GatewaySession | undefined,
-  limit: OverdueLimit | undefined,
-): void {
-  if (session !== undefined && limit !== undefined) source.reportOverdue(session, limit);
-}

@@ -36,6 +36,32 @@ async function three(
   return { apache, app, pids };
 }
 
+interface Resisting {
+  readonly apache: Apache;
+  readonly app: string;
+  readonly pids: readonly number[];
+  readonly load: Load;
+  /** The code that serves. */
+  readonly source: string;
+}
+
+/** Three processes under load whose app has got code that cannot serve; the failure is the one of that number. */
+async function resisting(scene: Scene, bad: (source: string) => string, error: string): Promise<Resisting> {
+  const { apache, app, pids } = await three(scene, 'PassengerResistDeploymentErrors on');
+  const source = readFileSync(`${app}/app.js`, 'utf8');
+  apache.allowLog(/PSG5013|App \d+ std/);
+  const load = new Load(apache.port, 'a.test', '/pid', 8);
+  await load.reached(50);
+  writeFileSync(`${app}/app.js`, bad(source));
+  touch(app);
+  await logLine(apache, new RegExp(`PSG5013.*${error}`), 20_000);
+  const { deployment, deploymentFailure } = await onlyGroup(apache);
+  assert.deepEqual([deployment, deploymentFailure?.error], ['resisting', error]);
+  await load.reached(load.requests + 100);
+  assert.deepEqual(await servingPids(apache), pids, 'the old processes serve');
+  return { apache, app, pids, load, source };
+}
+
 async function replaced(apache: Apache, old: readonly number[]): Promise<void> {
   await eventually(30_000, 'all processes are new', async () => {
     const serving = await servingPids(apache);
@@ -66,18 +92,8 @@ rule(
   'new code that does not start is resisted under load: nobody notices, status and log say why, and the next restart mends it',
   {},
   async (scene) => {
-    const { apache, app, pids } = await three(scene, 'PassengerResistDeploymentErrors on');
-    const source = readFileSync(`${app}/app.js`, 'utf8');
-    apache.allowLog(/PSG5013|App \d+ std/);
-    const load = new Load(apache.port, 'a.test', '/pid', 8);
-    await load.reached(50);
-    writeFileSync(`${app}/app.js`, 'throw new Error("a bad deployment")');
-    touch(app);
-    await logLine(apache, /PSG5013.*PSG6006/, 20_000);
-    const { deployment, deploymentFailure } = await onlyGroup(apache);
-    assert.deepEqual([deployment, deploymentFailure?.error], ['resisting', 'PSG6006']);
-    await load.reached(load.requests + 100);
-    assert.deepEqual(await servingPids(apache), pids, 'the old processes serve');
+    const bad = (): string => 'throw new Error("a bad deployment")';
+    const { apache, app, pids, load, source } = await resisting(scene, bad, 'PSG6006');
     writeFileSync(`${app}/app.js`, source);
     touch(app);
     await replaced(apache, pids);
@@ -91,17 +107,8 @@ rule(
   'new code that dies as soon as it is ready is resisted, too: nobody’s request reaches it',
   {},
   async (scene) => {
-    const { apache, app, pids } = await three(scene, 'PassengerResistDeploymentErrors on');
-    const source = readFileSync(`${app}/app.js`, 'utf8');
-    apache.allowLog(/PSG5013|App \d+ std/);
-    const load = new Load(apache.port, 'a.test', '/pid', 8);
-    await load.reached(50);
-    writeFileSync(`${app}/app.js`, `${source}\nsetTimeout(() => process.exit(7), 300);`);
-    touch(app);
-    await logLine(apache, /PSG5013.*PSG6019/, 20_000);
-    assert.equal((await onlyGroup(apache)).deployment, 'resisting');
-    await load.reached(load.requests + 100);
-    assert.deepEqual(await servingPids(apache), pids, 'the old processes serve');
+    const bad = (source: string): string => `${source}\nsetTimeout(() => process.exit(7), 300);`;
+    const { pids, load } = await resisting(scene, bad, 'PSG6019');
     const { failures, bodies } = await load.stop();
     assert.deepEqual(failures, []);
     assert.deepEqual([...bodies].map(Number).sort(), [...pids].sort());
